@@ -1,0 +1,125 @@
+"""Owns the frozen values that layers hand to each other; must not know anything else (a leaf).
+
+Nothing here is particular to one protocol: a store translates its server's vocabulary into these.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Protocol
+
+
+class Kind(enum.Enum):
+    """What a name stands for."""
+
+    FILE = "file"
+    FOLDER = "folder"
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """Identifies one content: its digest (lower-case SHA-1 hex, may be "") and size in bytes."""
+
+    digest: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """User-visible metadata of one object.
+
+    ``properties`` can be set: names are those of the extended attributes without ``user.``
+    (``biz_attr``, ``x-cos-meta-owner``, ``content_type`` ...), values are any bytes.
+    ``facts`` are what the server alone decides (``cos.sha``, ``cos.access_url`` ...).
+    """
+
+    properties: Mapping[str, bytes] = field(default_factory=lambda: MappingProxyType({}))
+    facts: Mapping[str, bytes] = field(default_factory=lambda: MappingProxyType({}))
+
+    def with_property(self, name: str, value: bytes | None) -> Metadata:
+        """Return a copy in which ``name`` has ``value``, or is absent when that is ``None``."""
+        changed = {key: old for key, old in self.properties.items() if key != name}
+        if value is not None:
+            changed[name] = value
+        return Metadata(MappingProxyType(changed), self.facts)
+
+
+@dataclass(frozen=True, slots=True)
+class Attributes:
+    """POSIX attributes that a program set explicitly; ``None`` leaves the mount's default."""
+
+    mode: int | None = None
+    uid: int | None = None
+    gid: int | None = None
+    mtime_ns: int | None = None
+    atime_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One file or folder as the store knows it.
+
+    ``size`` is in bytes (0 for a folder), times are Unix nanoseconds (0: unknown), ``digest`` is
+    lower-case SHA-1 hex or "". ``implied`` marks a folder that exists only because something lies
+    below it.
+    ``metadata`` is ``None`` where it was not asked for: a listing does not carry it.
+    """
+
+    kind: Kind
+    size: int = 0
+    mtime_ns: int = 0
+    ctime_ns: int = 0
+    digest: str = ""
+    implied: bool = False
+    metadata: Metadata | None = None
+    attributes: Attributes = Attributes()
+
+    @property
+    def is_folder(self) -> bool:
+        return self.kind is Kind.FOLDER
+
+    @property
+    def version(self) -> Version:
+        return Version(self.digest, self.size)
+
+
+@dataclass(frozen=True, slots=True)
+class ListPage:
+    """One page of a folder's listing.
+
+    ``entries`` maps base names (no slash) to entries and may be empty although more follows.
+    ``cursor`` asks for the next page; ``None`` means that this was the last one.
+    """
+
+    entries: Mapping[str, Entry]
+    cursor: str | None
+
+
+class Source(Protocol):
+    """Content to be stored: random access, any number of readers at once."""
+
+    @property
+    def size(self) -> int:
+        """Length in bytes; does not change while the content is being stored."""
+        ...
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        """Return exactly ``length`` bytes from ``offset`` (fewer only at the end)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class BytesSource:
+    """Content that lies in memory."""
+
+    data: bytes
+
+    @property
+    def size(self) -> int:
+        return len(self.data)
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        return self.data[offset : offset + length]

@@ -1,0 +1,1 @@
+"""Object stores as the file system sees them, one module an implementation."""

@@ -1,0 +1,139 @@
+"""Owns the narrow interface between the file system and an object store; must not know protocols.
+
+The file system speaks fs_paths (``/a/b``, the root ``/``); a store alone knows how a path is spelt
+as a key, how metadata and odd names are written on its protocol, and how content travels. Every
+method may be called by many threads at once, blocks until it is done, and ends within the store's
+time budget. All raise the neutral classes of ``errors``: ``StoreError`` and below, and
+``NameTooLong`` or ``InvalidName`` (nothing sent) for a path that cannot be spelt.
+
+A change whose answer was lost is settled inside the store by looking, so an exception of a changing
+method means: either not done, or (``Unavailable`` only) nobody could find out.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from cosfs.model import Entry, ListPage, Metadata, Source, Version
+
+
+class Store(Protocol):
+    """An object store seen as files and folders."""
+
+    def probe(self) -> None:
+        """Check that endpoint, credentials and bucket are good.
+
+        Raises:
+            BadCredentials, BucketNotFound, Unavailable: what is wrong.
+        Cost: 1 request.
+        """
+        ...
+
+    def check_path(self, path: str) -> None:
+        """Raise ``NameTooLong`` or ``InvalidName`` if ``path`` cannot be a key. Cost: none."""
+        ...
+
+    def stat_file(self, path: str) -> Entry:
+        """Return the file at ``path``, metadata included, as the server knows it now.
+
+        Raises:
+            NotFound: no file of this name (a folder of this name does not count).
+        Cost: 1 request.
+        """
+        ...
+
+    def stat_folder(self, path: str) -> Entry:
+        """Return the folder at ``path``, metadata included. An implied folder is ``NotFound``.
+
+        Cost: 1 request.
+        """
+        ...
+
+    def list_page(self, folder: str, *, prefix: str = "", cursor: str = "") -> ListPage:
+        """Return one page of what lies directly in ``folder``.
+
+        ``prefix`` keeps the names that begin with it. ``cursor`` is the one of the page before.
+        A folder that does not exist lists as empty. Where a file and a folder have one name, the
+        folder is shown. Listings may lag behind other changes.
+        Cost: 1 request.
+        """
+        ...
+
+    def read_range(self, path: str, offset: int, into: memoryview, version: Version) -> None:
+        """Fill ``into`` with the bytes from ``offset`` of exactly this ``version``.
+
+        Raises:
+            ObjectChanged: the server holds another version now.
+            NotFound: it holds none.
+            TruncatedBody: the body broke off more often than is worth trying again.
+        Cost: 1 request; one more when the server's version mark cannot be compared.
+        """
+        ...
+
+    def write_file(
+        self, path: str, source: Source, *, metadata: Metadata, create_only: bool = False
+    ) -> Entry:
+        """Store ``source`` with ``metadata`` under ``path``, atomically; return the new entry.
+
+        Replaces an existing file unless ``create_only``. Properties of ``metadata`` that the old
+        object had and the new one has not are gone. Readers see the old content or the new one.
+
+        Raises:
+            AlreadyExists: ``create_only`` and there is a file with this name.
+            TooLarge: more than a store can hold.
+        Cost: 1 request for content up to the store's limit of one upload, else slices + 3; 1 more
+            when ``metadata`` holds what does not travel with content.
+        """
+        ...
+
+    def move_file(self, old: str, new: str, *, overwrite: bool) -> None:
+        """Rename a file; content and metadata travel with it.
+
+        Raises:
+            NotFound: no file at ``old``.
+            AlreadyExists: not ``overwrite`` and there is a file at ``new``.
+        Cost: 1 request.
+        """
+        ...
+
+    def delete_file(self, path: str) -> None:
+        """Remove a file. Raises ``NotFound``. Cost: 1 request."""
+        ...
+
+    def make_folder(self, path: str) -> Entry:
+        """Create a folder. Raises ``AlreadyExists`` if it really exists. Cost: 1 request."""
+        ...
+
+    def delete_folder(self, path: str) -> None:
+        """Remove an empty folder. The caller has made sure that it is empty: a server may keep
+        what lies below and drop the folder alone. Raises ``NotFound`` for an implied one,
+        ``FolderNotEmpty`` where the server checks. Cost: 1 request.
+        """
+        ...
+
+    def set_metadata(self, path: str, entry: Entry, metadata: Metadata) -> None:
+        """Make ``metadata.properties`` the whole of the settable properties of ``path``.
+
+        ``entry`` tells file from folder and, by its ``metadata``, what is there now, so that only
+        what differs is sent.
+
+        Raises:
+            NotFound: it is gone.
+            NotSupported: a folder cannot carry such a property here.
+        Cost: 1 request; none when nothing differs.
+        """
+        ...
+
+    def check_property(self, path: str, name: str, value: bytes) -> None:
+        """Check that a property may be set, before anything is sent. Cost: none.
+
+        Raises:
+            InvalidArgument: the name or the value is not one this store can hold.
+            NotPermitted: a fact, or a name that is reserved.
+            AttributesTooLarge: the value is longer than the server takes.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give back connections; further calls are errors."""
+        ...

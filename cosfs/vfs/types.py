@@ -1,0 +1,65 @@
+"""Owns the values that the file system and its adapter exchange; must not know the binding."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+#: ``utimens``: leave this time as it is.
+OMIT = object()
+
+
+class Attrs(NamedTuple):
+    """What ``stat`` shows: sizes in bytes, times in Unix nanoseconds, ``blocks`` of 512 bytes."""
+
+    mode: int
+    nlink: int
+    uid: int
+    gid: int
+    size: int
+    atime_ns: int
+    mtime_ns: int
+    ctime_ns: int
+    ino: int
+    blocks: int
+
+
+class Caller(NamedTuple):
+    """The process that made a system call; pid 0 when the kernel acts on its own."""
+
+    uid: int
+    gid: int
+    pid: int
+
+
+class Opened(NamedTuple):
+    """An open file: its handle, and what the kernel may do with its pages.
+
+    ``keep_cache``: pages of an earlier open are still right. ``direct_io``: bypass pages, as the
+    kernel was told another size than the file has now.
+    """
+
+    fh: int
+    keep_cache: bool
+    direct_io: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FsStats:
+    """What ``statfs`` shows: sizes in blocks of ``block_size`` bytes."""
+
+    block_size: int
+    blocks: int
+    blocks_free: int
+    files: int
+    files_free: int
+    name_max: int
+
+
+@dataclass(frozen=True, slots=True)
+class NotStored:
+    """Content that could not be stored: what, why, and the local file that still holds it."""
+
+    path: str
+    reason: str
+    kept_in: str
