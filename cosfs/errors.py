@@ -28,7 +28,7 @@
        ├─ IsFolder · NotFolder · InvalidName · NameTooLong · InvalidArgument
        ├─ BadHandle · Busy · NoSpace · FileTooLarge · ReadOnlyMount · NotPermitted
        ├─ NoSuchAttribute · AttributeExists · AttributesTooLarge · NotSupported
-       ├─ Stale · Interrupted
+       ├─ Stale · Interrupted · SpoolFailed
        └─ StoreFailed(cause)
 
 None of them is an ``OSError``, as the FUSE binding reads ``errno`` of every ``OSError`` and returns
@@ -277,6 +277,10 @@ class Stale(FsError):
 
 class Interrupted(FsError):
     """The calling program was interrupted while it waited."""
+
+
+class SpoolFailed(FsError):
+    """The local disk that holds unstored content failed."""
 
 
 class StoreFailed(FsError):

@@ -24,6 +24,14 @@ class Attrs(NamedTuple):
     blocks: int
 
 
+class DirEntry(NamedTuple):
+    """One name of a folder; ``mode`` has only the type bits, 0 when the type is not known."""
+
+    name: str
+    ino: int
+    mode: int
+
+
 class Caller(NamedTuple):
     """The process that made a system call; pid 0 when the kernel acts on its own."""
 

@@ -1,0 +1,98 @@
+"""Owns the memory of this mount's own recent changes; must not know what others believe.
+
+An own change is known to be true when it was made, while a listing fetched after it may lag behind
+it, and a reply asked for before it is outdated when it comes. Each change has a number from one
+rising counter, so that "asked before" is a comparison.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Final
+
+from cosfs import paths
+from cosfs.clock import Clock
+from cosfs.model import Entry
+
+#: How long an own change is laid over listings. How far a listing of the real service may lag is
+#: not documented (reference 6); assumed to be well below this.
+OVERLAY_S: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """An own change: its number, when it was made, and what the name is since (None: gone)."""
+
+    number: int
+    at: float
+    entry: Entry | None
+
+
+class Overlay:
+    """Own changes of the last ``OVERLAY_S`` seconds, by folder and name.
+
+    ``number`` is that of the latest change. Replies asked for when ``number`` was below ``floor``
+    must not be believed: changes that they may have missed are no longer remembered.
+
+    Thread safety: none; the owner locks.
+    """
+
+    def __init__(self, clock: Clock, max_changes: int) -> None:
+        self._clock = clock
+        self._max = max_changes
+        self._folders: dict[str, dict[str, Change]] = {}
+        self._order: deque[tuple[str, Change]] = deque()
+        self.number = 0
+        self.floor = 0
+
+    def note(self, path: str, entry: Entry | None) -> None:
+        """Remember that this mount made ``path`` what ``entry`` says."""
+        self.number += 1
+        self._set(path, Change(self.number, self._clock.monotonic(), entry))
+        self._prune()
+
+    def correct(self, path: str, entry: Entry | None) -> None:
+        """Let a change, if there is one, say ``entry``: a later stat has told so."""
+        change = self.get(path)
+        if change is not None:
+            self._set(path, Change(change.number, change.at, entry))
+
+    def get(self, path: str) -> Change | None:
+        """Return the latest own change of ``path`` that is remembered."""
+        folder, name = paths.split(path)
+        return self._folders.get(folder, {}).get(name)
+
+    def in_folder(self, folder: str) -> list[tuple[str, Change]]:
+        """Return the names that changed in ``folder`` and how."""
+        self._prune()
+        return list(self._folders.get(folder, {}).items())
+
+    def drop(self, path: str) -> None:
+        """Forget the own change of one name, and disbelieve every reply under way."""
+        self.number += 1
+        self.floor = self.number
+        folder, name = paths.split(path)
+        self._folders.get(folder, {}).pop(name, None)
+
+    def drop_below(self, folder: str) -> None:
+        """Forget the own changes of every name below ``folder``."""
+        for other in [f for f in self._folders if f == folder or paths.is_inside(f, folder)]:
+            del self._folders[other]
+
+    def _set(self, path: str, change: Change) -> None:
+        folder, name = paths.split(path)
+        self._folders.setdefault(folder, {})[name] = change
+        self._order.append((path, change))
+
+    def _prune(self) -> None:
+        horizon = self._clock.monotonic() - OVERLAY_S
+        while self._order and (self._order[0][1].at < horizon or len(self._order) > self._max):
+            path, change = self._order.popleft()
+            self.floor = max(self.floor, change.number)
+            folder, name = paths.split(path)
+            names = self._folders.get(folder)
+            if names is not None and names.get(name) is change:
+                del names[name]
+                if not names:
+                    del self._folders[folder]

@@ -1,0 +1,111 @@
+"""Owns the local file that holds what was written and is not stored yet; must not know stores.
+
+A spool file is private (0600) and sparse. It knows which of its bytes are there (``present``);
+the others are still in the store's version of the file, and the open file fetches them when they
+are needed.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from pathlib import Path
+
+from cosfs.errors import FileTooLarge, FsError, NoSpace, SpoolFailed
+from cosfs.vfs.extents import Extents
+
+_ERRORS: dict[int, type[FsError]] = {
+    errno.ENOSPC: NoSpace,
+    errno.EDQUOT: NoSpace,
+    errno.EFBIG: FileTooLarge,
+}
+
+
+class Spool:
+    """The bytes of one open file on the local disk. Is a ``model.Source`` once nothing is missing.
+
+    Raises ``NoSpace`` or ``FileTooLarge`` where the local disk cannot take more; what was there
+    before such an error stays readable.
+
+    Thread safety: ``read_at`` from any thread; the changing methods under the open file's lock.
+    """
+
+    def __init__(self, folder: Path, path: str, size: int) -> None:
+        """Make an empty spool of ``size`` bytes, none of them present, for the file at ``path``."""
+        self._path = path
+        self.size = 0
+        self.present = Extents()
+        try:
+            self._fd, name = tempfile.mkstemp(prefix="", suffix=".data", dir=folder)
+        except OSError as error:
+            raise _translated(error, path) from error
+        self.file = Path(name)
+        if size:
+            self._resize(size)
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        """Return ``length`` bytes from ``offset``, fewer at the end."""
+        length = min(length, self.size - offset)
+        pieces = []
+        while length > 0:
+            piece = os.pread(self._fd, length, offset)
+            if not piece:
+                break
+            pieces.append(piece)
+            offset += len(piece)
+            length -= len(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def write(self, offset: int, data: bytes) -> None:
+        """Put ``data`` at ``offset``; bytes between the old end and ``offset`` become zeros."""
+        end = offset + len(data)
+        view = memoryview(data)
+        try:
+            while view:
+                written = os.pwrite(self._fd, view, end - len(view))
+                view = view[written:]
+        except OSError as error:
+            raise _translated(error, self._path) from error
+        if offset > self.size:
+            self.present.add(self.size, offset)
+        self.present.add(offset, end)
+        self.size = max(self.size, end)
+
+    def fill(self, offset: int, data: bytes) -> None:
+        """Put ``data`` fetched from the store into a gap; the size stays as it is."""
+        self.write(offset, data)
+
+    def truncate(self, length: int) -> None:
+        """Make the file ``length`` bytes long; what is added are zeros."""
+        old = self.size
+        self._resize(length)
+        if length < old:
+            self.present.cut(length)
+        else:
+            self.present.add(old, length)
+
+    def _resize(self, length: int) -> None:
+        try:
+            os.ftruncate(self._fd, length)
+        except OSError as error:
+            raise _translated(error, self._path) from error
+        self.size = length
+
+    def missing(self, start: int, end: int) -> list[tuple[int, int]]:
+        """Return the ranges below ``end`` (and the file's size) that are not here."""
+        return self.present.gaps(start, min(end, self.size))
+
+    def close(self, *, keep: bool = False) -> None:
+        """Close the file and, unless ``keep``, remove it."""
+        os.close(self._fd)
+        if not keep:
+            self.file.unlink(missing_ok=True)
+
+
+def _translated(error: OSError, path: str) -> FsError:
+    known = _ERRORS.get(error.errno or 0)
+    if known is not None:
+        return known(path, f"the spool's disk says: {error.strerror}")
+    return SpoolFailed(path, f"the spool's disk says: {error.strerror}")
+
