@@ -108,4 +108,3 @@ def _translated(error: OSError, path: str) -> FsError:
     if known is not None:
         return known(path, f"the spool's disk says: {error.strerror}")
     return SpoolFailed(path, f"the spool's disk says: {error.strerror}")
-

@@ -1,0 +1,252 @@
+"""Owns which files are open, by name and by handle, and when a descriptor's end stores its file.
+
+Must not know listings or metadata.
+
+A flush (one per ``close`` of any duplicate) stores when its own descriptor has unstored writes and
+the closing process is the one that opened it, or that one is gone: shells and their children close
+inherited duplicates before, between and after the writes. The last release stores what is left.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+import uuid
+from concurrent.futures import Executor
+
+from cosfs import paths
+from cosfs.errors import NotFound, StoreError, StoreFailed
+from cosfs.model import Entry
+from cosfs.vfs import processes
+from cosfs.vfs.catalog import WORK_FOLDER
+from cosfs.vfs.handles import HandleTable
+from cosfs.vfs.openfile import Descriptor, OpenFile, Services
+from cosfs.vfs.pending import Pending
+from cosfs.vfs.types import Caller, NotStored
+
+log = logging.getLogger(__name__)
+
+#: What libfuse 2 renames an open file to when it is unlinked or replaced.
+_HIDDEN = re.compile(r"\.fuse_hidden[0-9a-f]{16,24}")
+
+
+class OpenFiles:
+    """See the module's text.
+
+    Thread safety: ``_lock`` guards the table of names and each file's set of descriptors. It is
+    taken before a file's own lock, never after it, and never held across a request.
+    """
+
+    def __init__(self, services: Services, executor: Executor) -> None:
+        self._services = services
+        self._executor = executor
+        self._lock = threading.Lock()
+        self._by_path: dict[str, OpenFile] = {}
+        self._descriptors: HandleTable[Descriptor] = HandleTable()
+        self.pending = Pending()
+
+    # -- finding -----------------------------------------------------------------------------
+
+    def at(self, path: str) -> OpenFile | None:
+        """Return the file that is open under ``path``."""
+        return self._by_path.get(path)
+
+    def local_at(self, path: str) -> OpenFile | None:
+        """Return the file open under ``path`` if its attributes must come from it."""
+        file = self._by_path.get(path)
+        return file if file is not None and file.has_local_state else None
+
+    def descriptor(self, fh: int) -> Descriptor:
+        """Return the descriptor of ``fh``. Raises ``BadHandle``."""
+        return self._descriptors.get(fh)
+
+    def unstored_in(self, folder: str) -> list[str]:
+        """Return the base names of new files in ``folder`` that the store has never seen."""
+        if not self._by_path:
+            return []
+        with self._lock:
+            return [
+                paths.base(path)
+                for path, file in self._by_path.items()
+                if file.entry is None and not file.removed and paths.parent(path) == folder
+            ]
+
+    def is_hidden_name(self, path: str) -> bool:
+        """Tell whether ``path`` is a name that libfuse may be making up for an open file."""
+        folder, name = paths.split(path)
+        if not _HIDDEN.fullmatch(name):
+            return False
+        with self._lock:
+            return any(paths.parent(other) == folder for other in self._by_path)
+
+    # -- opening -----------------------------------------------------------------------------
+
+    def open(self, path: str, entry: Entry | None, caller: Caller) -> tuple[int, Descriptor]:
+        """Open the file at ``path``: ``entry`` as the store has it, ``None`` for a new one."""
+        opener = processes.thread_group(caller.pid)
+        with self._lock:
+            file = self._by_path.get(path)
+            if file is None or self._is_outdated(file, entry):
+                # Descriptors of the outdated version keep their own object.
+                file = self._by_path[path] = OpenFile(self._services, path, entry)
+            descriptor = Descriptor(file, opener)
+            file.descriptors.add(descriptor)
+        return self._descriptors.add(descriptor), descriptor
+
+    @staticmethod
+    def _is_outdated(file: OpenFile, entry: Entry | None) -> bool:
+        return (
+            not file.has_local_state
+            and entry is not None
+            and file.entry is not None
+            and file.entry.version != entry.version
+        )
+
+    # -- storing -----------------------------------------------------------------------------
+
+    def flush(self, fh: int, caller: Caller) -> None:
+        """Store if this close is the one that must. Raises ``StoreFailed``, also again."""
+        descriptor = self._descriptors.get(fh)
+        if not descriptor.wrote:
+            return
+        if descriptor.file.failure is not None:
+            raise descriptor.file.failure
+        if self._is_openers_close(descriptor, caller):
+            self._store(descriptor.file)
+
+    def fsync(self, fh: int) -> None:
+        """Store whatever is not stored. Raises ``StoreFailed``."""
+        self._store(self._descriptors.get(fh).file)
+
+    def release(self, fh: int) -> None:
+        """End a descriptor. What is left is stored; what cannot be is kept as pending."""
+        descriptor = self._descriptors.remove(fh)
+        file = descriptor.file
+        with self._lock:
+            last = file.descriptors == {descriptor}
+        if file.is_dirty and file.failure is None and (descriptor.wrote or last):
+            try:
+                self._store(file)
+            except StoreFailed as error:
+                log.debug("nobody is told by release: %s", error)
+        with self._lock:
+            file.descriptors.discard(descriptor)
+            last = not file.descriptors
+            if last and self._by_path.get(file.path) is file:
+                del self._by_path[file.path]
+        if last:
+            self._end(file)
+
+    def abandon(self, fh: int) -> None:
+        """End a descriptor whose change failed, as its program was told: the change goes with it.
+
+        Other descriptors of the file keep what they see.
+        """
+        descriptor = self._descriptors.remove(fh)
+        file = descriptor.file
+        with self._lock:
+            file.descriptors.discard(descriptor)
+            if file.descriptors:
+                return
+            if self._by_path.get(file.path) is file:
+                del self._by_path[file.path]
+        file.close()
+
+    def store_now(self, file: OpenFile) -> None:
+        """Store ``file`` outside of any descriptor's end. Raises ``StoreFailed``."""
+        self._store(file)
+
+    def store_all(self) -> list[NotStored]:
+        """Store every dirty file, in parallel; return what could not be, kept as pending."""
+        with self._lock:
+            files = [file for file in self._by_path.values() if file.is_dirty]
+        failures = list(self._executor.map(self._last_chance, files))
+        log.debug("stored %d open files, %d failed", len(files), sum(failures))
+        return self.pending.list()
+
+    def _last_chance(self, file: OpenFile) -> bool:
+        try:
+            self._store(file)
+        except StoreFailed:
+            self._keep(file)
+            return True
+        return False
+
+    def _store(self, file: OpenFile) -> None:
+        file.store()
+        self.pending.superseded(file.path)
+
+    @staticmethod
+    def _is_openers_close(descriptor: Descriptor, caller: Caller) -> bool:
+        opener = descriptor.opener
+        if caller.pid <= 0 or opener == 0 or caller.pid == opener:
+            return True
+        return processes.thread_group(caller.pid) == opener or not processes.is_alive(opener)
+
+    def _end(self, file: OpenFile) -> None:
+        if file.removed:
+            self._delete_orphan(file)
+        if file.is_dirty:
+            self._keep(file)
+        else:
+            file.close()
+
+    def _keep(self, file: OpenFile) -> None:
+        reason = str(file.failure.cause) if file.failure is not None else "not stored yet"
+        data = file.close(keep_spool=True)
+        if data is not None:
+            self.pending.keep(file.path, data, reason, self._services.clock.wall())
+        self._services.catalog.cache.forget(file.path)
+
+    # -- names -------------------------------------------------------------------------------
+
+    def renamed(self, old: str, new: str) -> None:
+        """Let open files follow a rename of ``old``, or of a folder above them."""
+        with self._lock:
+            affected = [
+                (path, file)
+                for path, file in self._by_path.items()
+                if path == old or paths.is_inside(path, old)
+            ]
+            for path, file in affected:
+                del self._by_path[path]
+                file.path = paths.moved(path, old, new)
+                if not file.removed:
+                    file.store_path = file.path
+                self._by_path[file.path] = file
+
+    def hide(self, old: str, hidden: str) -> bool:
+        """Take the name of an open file away, as libfuse does with ``rename`` to ``hidden``.
+
+        The content stays readable and writable through its descriptors: what is stored of it is
+        moved to the work folder until the last of them ends.
+
+        Returns whether that was the case: an open file is at ``old`` and ``hidden`` is such a name.
+        Cost: 1 request if the file is stored, and 1 when the last descriptor ends.
+        """
+        file = self._by_path.get(old)
+        if file is None or not _HIDDEN.fullmatch(paths.base(hidden)):
+            return False
+        file.settle()
+        if file.entry is not None:
+            orphan = f"{WORK_FOLDER}/orphans/{uuid.uuid4().hex}"
+            self._services.store.move_file(old, orphan, overwrite=True)
+            file.store_path = orphan
+        with self._lock:
+            file.removed = True
+            if self._by_path.get(old) is file:
+                del self._by_path[old]
+            file.path = hidden
+            self._by_path[hidden] = file
+        return True
+
+    def _delete_orphan(self, file: OpenFile) -> None:
+        if file.entry is None:
+            return
+        try:
+            self._services.store.delete_file(file.store_path)
+        except NotFound:
+            log.debug("orphan %s is gone already", file.store_path)
+        except StoreError as error:
+            log.warning("orphan %s of %s could not be removed: %s", file.store_path, file, error)

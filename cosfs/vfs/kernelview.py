@@ -1,0 +1,60 @@
+"""Owns what the kernel was told of files, so that its pages are kept or bypassed rightly.
+
+Must not know how it was told. The rules are from experiment: the kernel cuts buffered reads at the
+size it was last told, and keeps pages over an ``open`` only if that asks for it.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Final
+
+from cachetools import LRUCache
+
+from cosfs.model import Version
+
+_MAX_FILES: Final = 100_000
+
+
+class KernelView:
+    """Remembers, by path, the size told and the version whose pages the kernel holds.
+
+    Thread-safe. What fell out of memory is answered on the safe side.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._told: LRUCache[str, int] = LRUCache(_MAX_FILES)
+        self._pages: LRUCache[str, Version] = LRUCache(_MAX_FILES)
+
+    def told(self, path: str, size: int) -> None:
+        """Note the size in a reply."""
+        with self._lock:
+            self._told[path] = size
+
+    def changed(self, path: str, size: int) -> None:
+        """Note a write or truncate through the kernel: it knows the size, its pages are no version.
+
+        Should the change never be stored, its pages must not be taken for the old version's.
+        """
+        with self._lock:
+            self._told[path] = size
+            self._pages.pop(path, None)
+
+    def opened(self, path: str, version: Version | None, size: int) -> tuple[bool, bool]:
+        """Return ``(keep_cache, direct_io)`` for an open of ``version`` (None: not stored yet).
+
+        Pages of content without a digest are never kept, as nothing tells it from other content.
+        """
+        with self._lock:
+            held = self._pages.pop(path, None)
+            if version is not None:
+                self._pages[path] = version
+            keep = version is not None and bool(version.digest) and held == version
+            return keep, self._told.get(path) != size
+
+    def forget(self, path: str) -> None:
+        """Forget a name that is gone."""
+        with self._lock:
+            self._told.pop(path, None)
+            self._pages.pop(path, None)

@@ -1,0 +1,296 @@
+"""Owns one open file: its bytes, its dirt, and when they are stored (design 7).
+
+Must not know handles' numbers, listings or who may call what.
+
+::
+
+             write, truncate                 store
+    clean ───────────────────> dirty ───────────────────> storing ───> clean
+                                 ^                           │
+                                 └────────── failed <────────┘
+                                   write, fsync, last chance
+
+All descriptors of one name share one ``OpenFile``: they see the same bytes. It reads one version of
+the object, the one it was opened on. The first write makes a spool; what is not overwritten is
+fetched into it only when it is needed.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cosfs.clock import Clock
+from cosfs.errors import CosfsError, NotFound, ObjectChanged, Stale, StoreFailed
+from cosfs.model import Attributes, Entry, Kind, Metadata
+from cosfs.store.base import Store
+from cosfs.vfs.blocks import BLOCK_SIZE, BlockCache, Content, Stream
+from cosfs.vfs.catalog import Catalog
+from cosfs.vfs.spool import Spool
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What open files work with."""
+
+    store: Store
+    catalog: Catalog
+    blocks: BlockCache
+    clock: Clock
+    spool_folder: Path
+
+
+class Descriptor:
+    """One open of a file: what it may do, who opened it, and whether it has unstored writes."""
+
+    __slots__ = ("file", "opener", "stream", "wrote")
+
+    def __init__(self, file: OpenFile, opener: int) -> None:
+        self.file = file
+        #: Thread group that opened it; 0 if unknown.
+        self.opener = opener
+        self.stream = Stream()
+        self.wrote = False
+
+
+class OpenFile:
+    """See the module's text.
+
+    Thread safety: ``_lock`` guards the state. It is held while missing bytes are fetched, but not
+    while the file is stored: then ``_storing`` keeps writers out and lets readers in.
+    """
+
+    def __init__(self, services: Services, path: str, entry: Entry | None) -> None:
+        """Open ``entry`` at ``path``, or with ``None`` a new file that is not stored yet."""
+        self._services = services
+        self._lock = threading.Condition(threading.RLock())
+        self._storing = False
+        self.path = path
+        #: Where the store has it: differs from ``path`` once the name was removed.
+        self.store_path = path
+        #: What the store holds; ``None`` before the first store of a new file.
+        self.entry = entry
+        self.removed = False
+        #: The first store must not replace a file that somebody else made (O_EXCL).
+        self.exclusive = False
+        #: Properties of a new file that travel with its first store.
+        self.new_metadata = Metadata()
+        self.descriptors: set[Descriptor] = set()
+        #: Why the bytes as they are could not be stored: told to all that wrote, until they change
+        #: or a store succeeds.
+        self.failure: StoreFailed | None = None
+        self._spool: Spool | None = None
+        self._dirty = entry is None
+        #: Nothing of the old content is kept or was read: the last writer wins.
+        self._blind = entry is None
+        self._size = entry.size if entry is not None else 0
+        self.mtime_ns = entry.mtime_ns if entry is not None else services.clock.wall_ns()
+        if entry is None:
+            self._make_spool()
+
+    # -- state -------------------------------------------------------------------------------
+
+    @property
+    def size(self) -> int:
+        return self._size
+
+    @property
+    def is_dirty(self) -> bool:
+        """Whether there is something that the store does not hold."""
+        return self._dirty and not self.removed
+
+    @property
+    def has_local_state(self) -> bool:
+        """Whether attributes must come from here rather than from the catalog."""
+        return self._spool is not None or self.removed
+
+    # -- bytes -------------------------------------------------------------------------------
+
+    def read(self, descriptor: Descriptor, offset: int, size: int) -> bytes:
+        """Return up to ``size`` bytes from ``offset``; fewer mean the end.
+
+        Raises:
+            Stale: somebody else replaced or removed the version that is open.
+        """
+        with self._lock:
+            if self._spool is not None:
+                self._fill(offset, offset + size)
+                return self._spool.read_at(offset, size) if offset < self._size else b""
+            self._blind = False
+            content = self._content()
+        try:
+            return self._services.blocks.read(
+                content, lambda: self.store_path, offset, size, descriptor.stream
+            )
+        except (ObjectChanged, NotFound) as error:
+            self._services.catalog.cache.forget(self.path)
+            raise Stale(self.path, "replaced or removed by somebody else") from error
+
+    def write(self, descriptor: Descriptor, offset: int, data: bytes) -> None:
+        """Put ``data`` at ``offset``. Raises ``NoSpace`` when the spool's disk is full."""
+        with self._changing() as spool:
+            spool.write(offset, data)
+            self._note_change(spool)
+            descriptor.wrote = True
+
+    def truncate(self, length: int, descriptor: Descriptor | None = None) -> None:
+        """Make the file ``length`` bytes long."""
+        with self._changing() as spool:
+            if length != spool.size:
+                spool.truncate(length)
+            if length == 0 and not self.descriptors_that_wrote():
+                self._blind = True
+            self._note_change(spool)
+            if descriptor is not None:
+                descriptor.wrote = True
+
+    def descriptors_that_wrote(self) -> list[Descriptor]:
+        """Return the descriptors with unstored writes."""
+        with self._lock:
+            return [descriptor for descriptor in self.descriptors if descriptor.wrote]
+
+    # -- storing -----------------------------------------------------------------------------
+
+    def store(self) -> None:
+        """Store what is dirty; returns when the store holds it.
+
+        Raises:
+            StoreFailed: it could not be stored; its cause says why. The bytes stay here.
+        Cost: 1 request up to the store's limit of one upload; 1 more when metadata is not known.
+        """
+        with self._lock:
+            while self._storing:
+                self._lock.wait()
+            if not self.is_dirty:
+                return
+            assert self._spool is not None
+            spool = self._spool
+            self._storing = True
+        try:
+            with self._lock:
+                self._fill(0, self._size)
+            entry = self._services.store.write_file(
+                self.store_path,
+                spool,
+                metadata=self._metadata_to_keep(),
+                create_only=self.exclusive,
+            )
+        except Exception as error:
+            cause = error if isinstance(error, CosfsError) else CosfsError(repr(error))
+            with self._lock:
+                self.failure = failure = StoreFailed(self.path, cause)
+                self._end_storing()
+            raise failure from error
+        self._note_stored(entry, spool)
+
+    def settle(self) -> None:
+        """Wait until no store is under way: before the file's name changes."""
+        with self._lock:
+            while self._storing:
+                self._lock.wait()
+
+    def close(self, *, keep_spool: bool = False) -> Path | None:
+        """Give the spool back; return where it is if it was kept."""
+        with self._lock:
+            spool, self._spool = self._spool, None
+            if spool is None:
+                return None
+            spool.close(keep=keep_spool)
+            return spool.file if keep_spool else None
+
+    # -- inside ------------------------------------------------------------------------------
+
+    def _content(self) -> Content:
+        assert self.entry is not None
+        return Content.of(self.entry.version, self.store_path, self.entry.mtime_ns)
+
+    @contextmanager
+    def _changing(self) -> Iterator[Spool]:
+        """Hold the lock around a change of the bytes, which no store may be reading."""
+        with self._lock:
+            while self._storing:
+                self._lock.wait()
+            yield self._spool if self._spool is not None else self._make_spool()
+
+    def _make_spool(self) -> Spool:
+        size = self.entry.size if self.entry is not None else 0
+        self._spool = Spool(self._services.spool_folder, self.path, size)
+        return self._spool
+
+    def _note_change(self, spool: Spool) -> None:
+        self._size = spool.size
+        self._dirty = True
+        self.failure = None
+        self.mtime_ns = self._services.clock.wall_ns()
+
+    def _fill(self, start: int, end: int) -> None:
+        """Fetch what is missing of a range into the spool."""
+        assert self._spool is not None
+        gaps = self._spool.missing(start, end)
+        if not gaps:
+            return
+        self._blind = False
+        content = self._content()
+        for at, gap_end in gaps:
+            while at < gap_end:
+                piece = min(gap_end - at, BLOCK_SIZE - at % BLOCK_SIZE)
+                try:
+                    data = self._services.blocks.read(
+                        content, lambda: self.store_path, at, piece
+                    )
+                except (ObjectChanged, NotFound) as error:
+                    raise Stale(self.path, "replaced or removed by somebody else") from error
+                self._spool.fill(at, data)
+                at += piece
+
+    def _metadata_to_keep(self) -> Metadata:
+        """Return what the new content must carry on from the old one.
+
+        Raises:
+            ObjectChanged: the content builds on a version that the store holds no longer.
+        """
+        if self.entry is None:
+            return self.new_metadata
+        known = self._services.catalog.cache.metadata(self.path, self.entry.version)
+        if known is not None:
+            return known
+        try:
+            now = self._services.store.stat_file(self.store_path)
+        except NotFound:
+            # Removed by somebody else: there is nothing to keep, and nothing to lose.
+            return Metadata()
+        if now.version != self.entry.version and not self._blind:
+            raise ObjectChanged(
+                "somebody else replaced the file meanwhile; the content was not stored",
+                path=self.path,
+            )
+        return now.metadata or Metadata()
+
+    def _note_stored(self, entry: Entry, spool: Spool) -> None:
+        cache = self._services.catalog.cache
+        with self._lock:
+            self.entry = entry
+            self.exclusive = False
+            self._blind = False
+            self._dirty = False
+            self.failure = None
+            for descriptor in self.descriptors:
+                descriptor.wrote = False
+            if self.store_path == self.path:
+                cache.put(self.path, replace(entry, kind=Kind.FILE))
+                cache.set_attributes(
+                    self.path, entry.version, Attributes(mtime_ns=self.mtime_ns)
+                )
+            if entry.size <= BLOCK_SIZE:
+                self._services.blocks.keep(self._content(), spool.read_at(0, entry.size))
+            self._end_storing()
+
+    def _end_storing(self) -> None:
+        self._storing = False
+        self._lock.notify_all()
