@@ -1,0 +1,5 @@
+"""One body of tests for every store, and one file per store that runs it."""
+
+import pytest
+
+pytest.register_assert_rewrite(f"{__name__}.store_contract")
