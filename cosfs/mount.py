@@ -1,0 +1,281 @@
+"""Owns the composition: builds every layer of one mount from its options and runs it.
+
+The order is fixed: what is wrong with the command line is said first, then credentials, then
+FUSE; only then comes the fork, and after it the network, the threads and the mount.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from cosfs import daemon, logs, mounts
+from cosfs.clock import Clock, SystemClock
+from cosfs.config import Account, NetworkOptions, resolve_account
+from cosfs.errors import (
+    AccessDenied,
+    BadCredentials,
+    BucketNotFound,
+    CosfsError,
+    FuseUnavailable,
+    SignatureExpired,
+    StoreError,
+    Unavailable,
+)
+from cosfs.exits import ExitCode, Failure, failure_of
+from cosfs.fuse.operations import Operations
+from cosfs.jsonapi.client import JsonApi
+from cosfs.mountopts import MountOptions, Source, parse_options
+from cosfs.statedir import Info, MountState, default_root
+from cosfs.store.base import Store
+from cosfs.store.json_store import JsonStore
+from cosfs.vfs.filesystem import FileSystem
+
+log = logging.getLogger(__name__)
+
+#: A start that fails is to say so within 15 s, whatever does not answer.
+_PROBE_S = 8.0
+_LOCK_S = 3.0
+_START_S = 13.0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One mount, with everything checked that can be without the network."""
+
+    source: Source
+    mountpoint: str
+    options: MountOptions
+    account: Account
+    state: MountState
+
+    @property
+    def endpoint(self) -> str:
+        return self.account.endpoints.api
+
+
+def make_plan(
+    source: str,
+    mountpoint: str,
+    option_groups: Iterable[str],
+    *,
+    environ: Mapping[str, str],
+    home: Path,
+) -> Plan:
+    """Check a command line.
+
+    Raises:
+        CosfsError: what is wrong with it.
+    """
+    options = parse_options(option_groups, uid=os.getuid(), gid=os.getgid())
+    what = Source.parse(source)
+    where = mounts.resolve(mountpoint)
+    mounts.check_mountpoint(where, nonempty=options.nonempty)
+    account = resolve_account(options.account, environ, home)
+    mounts.check_fuse()
+    _load_binding()
+    root = default_root(environ, os.geteuid(), home)
+    return Plan(
+        what, where, options, account, MountState.of(root, where, what.bucket, what.prefix)
+    )
+
+
+def run(plan: Plan, *, foreground: bool) -> ExitCode:
+    """Mount: in the foreground return at the end, else once the mount answers.
+
+    Raises:
+        Failure: no mount came about; the exit code and the sentence for the user.
+    """
+    clock = SystemClock()
+    if foreground:
+        return serve(plan, daemon.Silent(), clock, log_file=plan.options.log_file)
+    log_file = plan.options.log_file or plan.state.log_file
+    daemon.run_in_background(
+        lambda progress: serve(plan, progress, clock, log_file=log_file),
+        patience_s=_START_S,
+        on_silence=_no_answer(plan, f"no answer within {_START_S:g} s"),
+    )
+    # The kernel lets this wait until the file system has said hello, then asks it for the root.
+    os.stat(plan.mountpoint)
+    return ExitCode.OK
+
+
+def serve(
+    plan: Plan, progress: daemon.Progress, clock: Clock, *, log_file: Path | None
+) -> ExitCode:
+    """Probe, mount, serve until unmounted or told to stop, store the rest, write the report.
+
+    Raises:
+        Failure: no mount came about.
+    """
+    try:
+        plan.state.acquire(clock, patience_s=_LOCK_S)
+        logs.install(plan.options.log_level, log_file)
+        info = Info(
+            os.getpid(), plan.mountpoint, plan.source.bucket, plan.source.prefix, clock.wall()
+        )
+        left = plan.state.begin(info)
+    except OSError as error:
+        raise Failure(ExitCode.USAGE, f"the log or the state cannot be written: {error}") from error
+    except CosfsError as error:
+        raise failure_of(error) from error
+    if left is not None:
+        log.error("a mount before this one died with content that it had not stored: see %s", left)
+    _probe(plan, clock)
+    progress.probed()
+    store = build_store(plan, plan.options.network, clock)
+    return serve_store(plan, store, progress, clock)
+
+
+def serve_store(
+    plan: Plan, store: Store, progress: daemon.Progress, clock: Clock
+) -> ExitCode:
+    """Mount ``store`` and serve it; see ``serve``."""
+    binding = _load_binding()
+    options = plan.options
+    fs = FileSystem(
+        store,
+        clock=clock,
+        cache=options.cache,
+        view=options.view,
+        data=options.data,
+        spool_dir=plan.state.spool,
+    )
+
+    def ready() -> None:
+        log.info("%s is mounted on %s", plan.source, plan.mountpoint)
+        progress.ready()
+
+    try:
+        binding.serve(
+            Operations(fs, clock, binding.current_caller),
+            plan.mountpoint,
+            fuse_options(plan, fs.kernel_ttl_s),
+            on_ready=ready,
+        )
+    except FuseUnavailable as error:
+        raise failure_of(error, _advice(str(error))) from error
+    finally:
+        not_stored = fs.stop()
+        plan.state.finish(os.getpid(), not_stored)
+    for item in not_stored:
+        log.error("not stored: %s: %s; kept in %s", item.path, item.reason, item.kept_in)
+    log.info("unmounted %s, %d files not stored", plan.mountpoint, len(not_stored))
+    return ExitCode.FAILED if not_stored else ExitCode.OK
+
+
+def build_store(plan: Plan, network: NetworkOptions, clock: Clock) -> Store:
+    """Make the store of ``plan``'s bucket: to be called after the fork."""
+    api = JsonApi(plan.account, network, clock=clock)
+    return JsonStore(
+        api.bucket(plan.source.bucket),
+        prefix=plan.source.prefix,
+        names=plan.options.names,
+    )
+
+
+def fuse_options(plan: Plan, kernel_ttl_s: float) -> dict[str, str | bool]:
+    """Return what libfuse gets with ``-o`` beside the options that are always on."""
+    source = "/".join(filter(None, (f"cosfs:{plan.source.bucket}", plan.source.prefix)))
+    options: dict[str, str | bool] = {
+        # In a value, libfuse takes a comma for the end unless a backslash precedes it.
+        "fsname": source.replace("\\", "\\\\").replace(",", "\\,"),
+        "attr_timeout": f"{kernel_ttl_s:g}",
+        "entry_timeout": f"{kernel_ttl_s:g}",
+        "negative_timeout": f"{kernel_ttl_s:g}",
+        "allow_other": plan.options.allow_other,
+        "nonempty": plan.options.nonempty,
+    }
+    options.update(dict.fromkeys(plan.options.kernel_flags, True))
+    return options
+
+
+def _load_binding() -> Any:
+    """Import the binding, and with it libfuse: late, as everything else works without."""
+    try:
+        from cosfs.fuse import binding
+    except OSError as error:
+        raise FuseUnavailable(
+            f"libfuse 2 cannot be loaded ({error}): install the package libfuse2"
+            " (libfuse2t64 on Ubuntu 24.04 and later), for example with apt-get install libfuse2"
+        ) from error
+    return binding
+
+
+def _probe(plan: Plan, clock: Clock) -> None:
+    """Ask the server once whether endpoint, credentials and bucket are good, with little patience.
+
+    Raises:
+        Failure: what is wrong, and what the user may do.
+    """
+    network = replace(
+        plan.options.network,
+        timeout_s=min(_PROBE_S, plan.options.network.timeout_s),
+        connect_timeout_s=min(_PROBE_S / 2, plan.options.network.connect_timeout_s),
+    )
+    store = build_store(plan, network, clock)
+    try:
+        store.probe()
+    except CosfsError as error:
+        raise _refusal(plan, error) from error
+    finally:
+        store.close()
+
+
+def _refusal(plan: Plan, error: CosfsError) -> Failure:
+    server, appid = plan.endpoint, plan.account.credentials.appid
+    sentences: tuple[tuple[type[CosfsError], str], ...] = (
+        (
+            SignatureExpired,
+            f"{server} found our signature expired: set the clock of this machine",
+        ),
+        (
+            BadCredentials,
+            f"{server} does not accept the credentials: check appid ({appid}), secret id and"
+            " secret key",
+        ),
+        (
+            AccessDenied,
+            f"{server} does not let these credentials into the bucket {plan.source.bucket}:"
+            " give them the right to read it",
+        ),
+        (
+            BucketNotFound,
+            f"there is no bucket {plan.source.bucket} of the appid {appid} at {server}: check its"
+            " name (without the appid) and the region",
+        ),
+    )
+    for kind, sentence in sentences:
+        if isinstance(error, kind):
+            said = f" ({error.reply})" if isinstance(error, StoreError) and error.reply else ""
+            return Failure(failure_of(error).code, sentence + said)
+    if isinstance(error, Unavailable):
+        return _no_answer(plan, error.what)
+    return failure_of(error)
+
+
+def _no_answer(plan: Plan, what: str) -> Failure:
+    return Failure(
+        ExitCode.BUCKET_OR_NETWORK,
+        f"{plan.endpoint} cannot be reached ({what}): check the endpoint or region, the network,"
+        " and that the server runs",
+    )
+
+
+def _advice(words: str) -> str:
+    """Return what helps against a refusal of libfuse, fusermount or the kernel."""
+    answers: tuple[tuple[str, str], ...] = (
+        ("user_allow_other", "write user_allow_other into /etc/fuse.conf, or leave allow_other"),
+        ("modprobe", "load the kernel module with modprobe fuse"),
+        ("write access", "mount on a directory of your own"),
+        ("/dev/fuse: permission denied", "you may not use /dev/fuse: ask for that, or be root"),
+        ("not permitted", "the kernel refuses mounts here: a container needs"
+         " --cap-add SYS_ADMIN --device /dev/fuse"),
+        ("fusermount", "install the package fuse3"),
+    )  # fmt: skip
+    lowered = words.lower()
+    return next((advice for sign, advice in answers if sign in lowered), "")

@@ -1,0 +1,277 @@
+"""Owns the options of ``cosfs mount``: their names, what they mean and whom they are for; must not
+know how a mount is made.
+
+Three kinds of options. *Ours* are documented in ``docs/mount.md``. *Kernel flags* mean something to
+every file system and are passed on to FUSE. *Ignored* ones are for mount(8) and systemd, which hand
+over the whole column of fstab, or ask for what cannot differ here; they are accepted on purpose:
+
+* ``defaults auto noauto user users nouser owner group nofail _netdev comment=… x-… X-…`` are about
+  when and by whom something is mounted;
+* ``relatime strictatime diratime nodiratime lazytime nolazytime iversion noiversion mand nomand``:
+  times of access are not kept and the others have no meaning for FUSE;
+* ``default_permissions`` and ``big_writes`` are always on.
+
+A secret is never an option, as ``ps`` shows options to everyone.
+"""
+
+from __future__ import annotations
+
+import difflib
+import grp
+import math
+import os
+import pwd
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from cosfs.config import (
+    CacheOptions,
+    DataOptions,
+    NetworkOptions,
+    ViewOptions,
+    valid_bucket,
+)
+from cosfs.errors import ConfigError
+
+T = TypeVar("T")
+
+#: Who may be asked for which credentials and where: handed to ``config.resolve_account``.
+ACCOUNT_OPTIONS = ("appid", "region", "endpoint", "download_endpoint", "passwd_file")
+
+_VALUED = (
+    *ACCOUNT_OPTIONS,
+    "ttl",
+    "timeout",
+    "uid",
+    "gid",
+    "umask",
+    "names",
+    "memory",
+    "log_file",
+    "log_level",
+)
+_FLAGS = ("ro", "rw", "allow_other", "nonempty")
+
+#: Options of every file system that FUSE takes; the later of a pair wins.
+_KERNEL_PAIRS = (
+    ("suid", "nosuid"),
+    ("dev", "nodev"),
+    ("exec", "noexec"),
+    ("atime", "noatime"),
+    ("sync", "async"),
+)
+_KERNEL_FLAGS = (*(name for pair in _KERNEL_PAIRS for name in pair), "dirsync")
+
+_IGNORED = frozenset(
+    "defaults auto noauto user users nouser owner group nofail _netdev comment"
+    " relatime norelatime strictatime nostrictatime diratime nodiratime lazytime nolazytime"
+    " iversion noiversion mand nomand default_permissions big_writes".split()
+)
+_IGNORED_PREFIXES = ("x-", "X-")
+
+_SECRETS = frozenset("secret secret_id secret_key secretid secretkey password passwd key".split())
+
+NAME_RULES = ("portable", "raw")
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What is mounted: a bucket, or a folder in it (``prefix``: no slash at either end, or "")."""
+
+    bucket: str
+    prefix: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> Source:
+        """Read ``BUCKET`` or ``BUCKET:/PREFIX``."""
+        bucket, colon, prefix = text.partition(":")
+        valid_bucket(bucket)
+        if colon and prefix and not prefix.startswith("/"):
+            raise ConfigError(f"a prefix begins with a slash: write {bucket}:/{prefix}")
+        parts = prefix.strip("/").split("/") if prefix.strip("/") else []
+        if any(part in ("", ".", "..") for part in parts):
+            raise ConfigError(f"the prefix {prefix!r} has an empty part, '.' or '..'")
+        return cls(bucket, "/".join(parts))
+
+    def __str__(self) -> str:
+        return f"{self.bucket}:/{self.prefix}"
+
+
+@dataclass(frozen=True, slots=True)
+class MountOptions:
+    """The options of one mount, by the layer that they are for."""
+
+    account: Mapping[str, str] = field(default_factory=dict)
+    network: NetworkOptions = NetworkOptions()
+    cache: CacheOptions = CacheOptions()
+    view: ViewOptions = ViewOptions()
+    data: DataOptions = DataOptions()
+    names: str = "portable"
+    allow_other: bool = False
+    nonempty: bool = False
+    #: Passed on to FUSE as they are.
+    kernel_flags: tuple[str, ...] = ()
+    log_file: Path | None = None
+    log_level: str = "info"
+
+
+def parse_options(groups: Iterable[str], *, uid: int, gid: int) -> MountOptions:
+    """Read the texts given with ``-o``, each a list with commas; what comes later wins.
+
+    ``uid`` and ``gid`` own what has no owner of its own, unless an option says otherwise. A comma
+    in a value is written ``\\,``.
+
+    Raises:
+        ConfigError: an option that does not exist, or a value that cannot be.
+    """
+    given: dict[str, str] = {}
+    flags: dict[str, None] = {}
+    for text in groups:
+        for item in _split(text):
+            name, equals, value = item.partition("=")
+            _check(name, bool(equals))
+            if name in _VALUED:
+                given[name] = value
+            else:
+                flags.pop(name, None)
+                flags[name] = None
+    return MountOptions(
+        account={name: given[name] for name in ACCOUNT_OPTIONS if given.get(name)},
+        network=NetworkOptions(timeout_s=_read(given, "timeout", 60.0, _positive_seconds)),
+        cache=CacheOptions(ttl_s=_read(given, "ttl", 60.0, _seconds)),
+        view=ViewOptions(
+            uid=_read(given, "uid", uid, _user),
+            gid=_read(given, "gid", gid, _group),
+            umask=_read(given, "umask", ViewOptions().umask, _umask),
+            read_only=_last(flags, ("ro", "rw")) == "ro",
+        ),
+        data=DataOptions(
+            memory_bytes=_read(given, "memory", DataOptions().memory_bytes, _mebibytes)
+        ),
+        names=_read(given, "names", "portable", _one_of(NAME_RULES)),
+        allow_other="allow_other" in flags,
+        nonempty="nonempty" in flags,
+        kernel_flags=_kernel_flags(flags),
+        log_file=_read(given, "log_file", None, _absolute),
+        log_level=_read(given, "log_level", "info", _one_of(LOG_LEVELS)),
+    )
+
+
+def _split(text: str) -> list[str]:
+    """Split at commas that no backslash precedes; empty pieces are dropped."""
+    pieces = [""]
+    characters = iter(text)
+    for character in characters:
+        if character == ",":
+            pieces.append("")
+        else:
+            pieces[-1] += next(characters, "") if character == "\\" else character
+    return [piece for piece in pieces if piece]
+
+
+def _check(name: str, has_value: bool) -> None:
+    if name in _IGNORED or name.startswith(_IGNORED_PREFIXES):
+        return
+    if name in _VALUED:
+        if not has_value:
+            raise ConfigError(f"the option {name} needs a value: -o {name}=…")
+        return
+    if name in _FLAGS or name in _KERNEL_FLAGS:
+        if has_value:
+            raise ConfigError(f"the option {name} takes no value")
+        return
+    if name.lower() in _SECRETS:
+        raise ConfigError(
+            f"{name} is no option, as everybody could read it with ps:"
+            " set COSFS_SECRET_ID and COSFS_SECRET_KEY, or use passwd_file"
+        )
+    known = (*_VALUED, *_FLAGS, *_KERNEL_FLAGS)
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    raise ConfigError(
+        f"there is no option {name!r}"
+        + (f": did you mean {near[0]}?" if near else f"; there are: {', '.join(sorted(known))}")
+    )
+
+
+def _last(flags: Mapping[str, None], names: tuple[str, ...]) -> str | None:
+    return next((name for name in reversed(list(flags)) if name in names), None)
+
+
+def _kernel_flags(flags: Mapping[str, None]) -> tuple[str, ...]:
+    pairs = [("ro", "rw"), *_KERNEL_PAIRS, ("dirsync",)]
+    return tuple(name for name in (_last(flags, pair) for pair in pairs) if name)
+
+
+def _read(given: Mapping[str, str], name: str, default: T, convert: Callable[[str], T]) -> T:
+    if name not in given:
+        return default
+    try:
+        return convert(given[name])
+    except (ValueError, OverflowError) as error:
+        raise ConfigError(f"{name}={given[name]}: {error}") from error
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not (math.isfinite(value) and value >= 0):
+        raise ValueError("give a number of seconds, 0 or more")
+    return value
+
+
+def _positive_seconds(text: str) -> float:
+    value = _seconds(text)
+    if value < 1:
+        raise ValueError("give a number of seconds, 1 or more")
+    return value
+
+
+def _mebibytes(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 16 <= int(text) <= 2**20):
+        raise ValueError("give a whole number of MiB, 16 or more")
+    return int(text) * 2**20
+
+
+def _umask(text: str) -> int:
+    if not (text and len(text) <= 4 and set(text) <= set("01234567") and int(text, 8) <= 0o777):
+        raise ValueError("give an octal number such as 022")
+    return int(text, 8)
+
+
+def _user(text: str) -> int:
+    return _identity(text, lambda name: pwd.getpwnam(name).pw_uid, "user")
+
+
+def _group(text: str) -> int:
+    return _identity(text, lambda name: grp.getgrnam(name).gr_gid, "group")
+
+
+def _identity(text: str, find: Callable[[str], int], kind: str) -> int:
+    if text.isascii() and text.isdigit():
+        if int(text) >= 2**32 - 1:
+            raise ValueError(f"no {kind} can have this number")
+        return int(text)
+    try:
+        return find(text)
+    except (KeyError, ValueError):
+        raise ValueError(f"there is no {kind} of this name") from None
+
+
+def _one_of(values: tuple[str, ...]) -> Callable[[str], str]:
+    def convert(text: str) -> str:
+        if text not in values:
+            raise ValueError(f"give one of {', '.join(values)}")
+        return text
+
+    return convert
+
+
+def _absolute(text: str) -> Path:
+    if not text:
+        raise ValueError("give the name of a file")
+    return Path(os.path.abspath(os.path.expanduser(text)))

@@ -1,0 +1,241 @@
+"""Owns the folder in which a mount keeps what must outlive it; must not know what is mounted how.
+
+``$XDG_STATE_HOME/cosfs``, else ``~/.local/state/cosfs``, for root ``/var/lib/cosfs``; 0700. In it
+one folder per mount point and source::
+
+    lock          flock of the running mount process: held means alive
+    info.json     pid, mountpoint, bucket, prefix, started
+    spool/        content that is being written; the mount's own
+    left-…/       spool files of a process that died before it had stored them; never removed
+    report.json   after the end: the pid, and what could not be stored
+    cosfs.log     the log, unless log_file says otherwise
+
+Thread safety: none; it is used before the mount serves and after.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import pwd
+import re
+import stat
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from cosfs.clock import Clock
+from cosfs.errors import ConfigError
+from cosfs.vfs.types import NotStored
+
+T = TypeVar("T")
+
+_ROOTS_HOME = Path("/var/lib/cosfs")
+
+
+class StillRunning(ConfigError):
+    """Another process holds this mount's folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Info:
+    """Which process mounted what where; ``started`` in Unix seconds."""
+
+    pid: int
+    mountpoint: str
+    bucket: str
+    prefix: str
+    started: float
+
+    @property
+    def source(self) -> str:
+        return f"{self.bucket}:/{self.prefix}"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """How the mount process ``pid`` ended."""
+
+    pid: int
+    not_stored: tuple[NotStored, ...]
+
+
+def default_root(environ: Mapping[str, str], uid: int, home: Path) -> Path:
+    """Return where this user's mounts keep their folders."""
+    given = environ.get("XDG_STATE_HOME", "")
+    if os.path.isabs(given):  # a relative one is to be ignored, says the XDG specification
+        return Path(given) / "cosfs"
+    return _ROOTS_HOME if uid == 0 else home / ".local" / "state" / "cosfs"
+
+
+def root_of_user(uid: int) -> Path | None:
+    """Return where another user's mounts keep theirs, as far as that can be known from outside."""
+    try:
+        return default_root({}, uid, Path(pwd.getpwuid(uid).pw_dir))
+    except KeyError:
+        return None
+
+
+class MountState:
+    """The folder of one mount."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.spool = folder / "spool"
+        self.log_file = folder / "cosfs.log"
+        self._lock: int | None = None
+
+    @classmethod
+    def of(cls, root: Path, mountpoint: str, bucket: str, prefix: str) -> MountState:
+        """Return the folder for this mount; nothing is made yet."""
+        identity = "\0".join((mountpoint, bucket, prefix))
+        digest = hashlib.sha256(identity.encode("utf-8", "surrogateescape")).hexdigest()[:12]
+        name = re.sub(r"[^A-Za-z0-9._-]+", "_", os.path.basename(mountpoint))[:40]
+        return cls(root / f"{bucket}-{name}-{digest}")
+
+    def acquire(self, clock: Clock, *, patience_s: float) -> None:
+        """Make the folder and become its owner until the process ends.
+
+        The process of a mount that was just unmounted may still be storing; it is waited for.
+
+        Raises:
+            ConfigError: the folder cannot be made, or is not safe from others.
+            StillRunning: another process has it and keeps it.
+        """
+        try:
+            for folder in (self.folder.parent, self.folder):
+                _make_private(folder)
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+            lock = os.open(self.folder / "lock", flags, 0o600)
+        except OSError as error:
+            raise ConfigError(
+                f"the state directory {self.folder} cannot be used: {error.strerror}"
+            ) from error
+        deadline = clock.monotonic() + patience_s
+        while not _try_lock(lock):
+            if clock.monotonic() >= deadline:
+                os.close(lock)
+                info = self.info()
+                raise StillRunning(
+                    "a mount process"
+                    + (f" ({info.pid}) of {info.source} on {info.mountpoint}" if info else "")
+                    + f" is still busy in {self.folder}: wait until it has ended"
+                )
+            clock.sleep(0.05)
+        self._lock = lock
+
+    def begin(self, info: Info) -> Path | None:
+        """Write who runs, empty the report, and make room for the spool.
+
+        Returns:
+            Where the content was put that a process before this one left unstored; or None.
+        """
+        left = self._set_aside(info.started)
+        self.spool.mkdir(mode=0o700, exist_ok=True)
+        (self.folder / "report.json").unlink(missing_ok=True)
+        _write_json(self.folder / "info.json", asdict(info))
+        return left
+
+    def _set_aside(self, started: float) -> Path | None:
+        for file in self.spooled():
+            # Without a record beside it that says "could not be stored", empty means unused.
+            if file.stat().st_size == 0 and not file.with_suffix(".json").exists():
+                file.unlink()
+        if not self.spooled():
+            return None
+        aside = self.folder / f"left-{started:.0f}"
+        self.spool.rename(aside)
+        return aside
+
+    def spooled(self) -> list[Path]:
+        """Return the files in the spool: content that is not known to be stored."""
+        if not self.spool.is_dir():
+            return []
+        return sorted(path for path in self.spool.rglob("*") if path.is_file())
+
+    def finish(self, pid: int, not_stored: Sequence[NotStored]) -> None:
+        """Write how the process ended. The lock goes with the process itself."""
+        report = {"pid": pid, "not_stored": [asdict(item) for item in not_stored]}
+        _write_json(self.folder / "report.json", report)
+
+    def info(self) -> Info | None:
+        """Return who runs here or ran last."""
+        return _read_json(self.folder / "info.json", lambda data: Info(**data))
+
+    def report(self) -> Report | None:
+        """Return how the process that ran last ended; ``None`` if it died or still runs."""
+        return _read_json(
+            self.folder / "report.json",
+            lambda data: Report(
+                data["pid"], tuple(NotStored(**item) for item in data["not_stored"])
+            ),
+        )
+
+    def is_alive(self) -> bool:
+        """Tell whether a process holds the folder."""
+        try:
+            lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            return not _try_lock(lock)
+        finally:
+            os.close(lock)
+
+
+def find_mounts(root: Path, mountpoint: str) -> Iterator[tuple[MountState, Info]]:
+    """Yield the folders below ``root`` whose last mount was on ``mountpoint``, newest first."""
+    found = []
+    try:
+        folders = list(root.iterdir())
+    except OSError:
+        return
+    for folder in folders:
+        state = MountState(folder)
+        info = state.info()
+        if info is not None and info.mountpoint == mountpoint:
+            found.append((info.started, state, info))
+    for _, state, info in sorted(found, key=lambda item: item[0], reverse=True):
+        yield state, info
+
+
+def _make_private(folder: Path) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
+        raise ConfigError(
+            f"{folder} is not a directory of yours: it will hold your files, so remove it or"
+            " set XDG_STATE_HOME to a place that is yours alone"
+        )
+    if stat.S_IMODE(status.st_mode) & 0o077:
+        folder.chmod(0o700)
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _write_json(path: Path, data: Mapping[str, Any]) -> None:
+    """Replace ``path`` at once, so that a reader finds the old text or the new one."""
+    draft = path.with_suffix(".new")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "w", encoding="ascii") as stream:
+        json.dump(data, stream, indent=1)
+        stream.flush()
+        os.fsync(stream.fileno())
+    draft.replace(path)
+
+
+def _read_json(path: Path, build: Callable[[Any], T]) -> T | None:
+    try:
+        return build(json.loads(path.read_text(encoding="ascii")))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

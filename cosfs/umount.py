@@ -1,0 +1,136 @@
+"""Owns ``cosfs umount``: unmount, wait for the mount's process, say what is not stored.
+
+umount(8) waits for nothing, and the process of a mount goes on storing after it. That everything is
+stored is known only once that process has ended and left its report.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from cosfs import mounts
+from cosfs.exits import ExitCode, Failure
+from cosfs.statedir import Info, MountState, default_root, find_mounts, root_of_user
+
+#: Seconds of silence before the user is told what takes so long; and between such lines.
+_PATIENCE_S = 3.0
+
+
+def run(
+    mountpoint: str,
+    *,
+    environ: Mapping[str, str],
+    home: Path,
+    say: Callable[[str], None],
+) -> ExitCode:
+    """Unmount; return once the mount's process has ended and everything is stored.
+
+    ``say`` gets lines for the user while there is something to wait for.
+
+    Raises:
+        Failure: it is busy, it is no mount of ours, or something is not stored.
+    """
+    where = mounts.resolve(mountpoint)
+    mount = mounts.mounted_at(where)
+    if mount is not None and mount.type != mounts.TYPE:
+        raise Failure(ExitCode.USAGE, f"{where} is a mount of type {mount.type}, not of cosfs")
+    roots = [default_root(environ, os.geteuid(), home)]
+    if mount is not None and mount.owner not in (None, os.geteuid()):
+        roots += filter(None, [root_of_user(mount.owner or 0)])
+    found = _find(roots, where)
+    alive = found is not None and found[0].is_alive()
+    if mount is None:
+        if found is None or not alive:
+            raise Failure(ExitCode.USAGE, f"nothing is mounted on {where}")
+        say(f"{where} is unmounted already; process {found[1].pid} is still storing")
+    process = _Process(found[1].pid) if found is not None and alive else None
+    dead = mount is not None and mounts.is_dead(where)
+    if mount is not None:
+        _unmount(where, lazily=dead)
+    if dead:
+        return _after_death(where, found, say)
+    if found is None or process is None:
+        raise Failure(
+            ExitCode.FAILED,
+            f"{where} is unmounted, but its process is not known here (was it mounted with another"
+            " XDG_STATE_HOME or by another user?): whether all is stored, only its log can say",
+        )
+    process.wait(lambda: say(f"waiting for process {found[1].pid}, which is storing"))
+    return _verdict(where, *found)
+
+
+def _find(roots: list[Path], where: str) -> tuple[MountState, Info] | None:
+    candidates = [pair for root in roots for pair in find_mounts(root, where)]
+    return next((pair for pair in candidates if pair[0].is_alive()), None) or next(
+        iter(candidates), None
+    )
+
+
+def _unmount(where: str, *, lazily: bool) -> None:
+    try:
+        mounts.unmount(where, lazily=lazily)
+    except mounts.MountBusy:
+        raise Failure(
+            ExitCode.FAILED,
+            f"{where} is in use: close the programs that have files open there or stand in it"
+            f" (fuser -vm {where} names them), then try again",
+        ) from None
+    except mounts.UnmountRefused as error:
+        raise Failure(ExitCode.FAILED, f"{where} cannot be unmounted: {error}") from error
+
+
+def _after_death(
+    where: str, found: tuple[MountState, Info] | None, say: Callable[[str], None]
+) -> ExitCode:
+    kept = found[0].spooled() if found is not None else []
+    sentence = f"the process of the mount on {where} had died; the dead mount is removed"
+    if kept:
+        raise Failure(
+            ExitCode.FAILED,
+            f"{sentence}, and content that may not be stored is in: {', '.join(map(str, kept))}",
+        )
+    say(f"{sentence}, nothing unstored was left behind")
+    return ExitCode.OK
+
+
+def _verdict(where: str, state: MountState, info: Info) -> ExitCode:
+    report = state.report()
+    if report is None or report.pid != info.pid:
+        raise Failure(
+            ExitCode.FAILED,
+            f"{where} is unmounted, but its process died before it had stored everything:"
+            f" what it had not is in {state.spool}",
+        )
+    if not report.not_stored:
+        return ExitCode.OK
+    lines = [
+        f"{item.path}: {item.reason}; its content is kept in {item.kept_in}"
+        for item in report.not_stored
+    ]
+    raise Failure(
+        ExitCode.FAILED,
+        f"{where} is unmounted, but {len(lines)} files are NOT STORED:\n  " + "\n  ".join(lines),
+    )
+
+
+class _Process:
+    """Another process, held by a descriptor so that its number cannot mean a new one."""
+
+    def __init__(self, pid: int) -> None:
+        try:
+            self._descriptor: int | None = os.pidfd_open(pid)
+        except ProcessLookupError:
+            self._descriptor = None
+
+    def wait(self, on_waiting: Callable[[], None]) -> None:
+        """Return when it has ended; call ``on_waiting`` every few seconds until then."""
+        if self._descriptor is None:
+            return
+        poll = select.poll()
+        poll.register(self._descriptor, select.POLLIN)
+        while not poll.poll(_PATIENCE_S * 1000):
+            on_waiting()
+        os.close(self._descriptor)
