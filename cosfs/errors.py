@@ -20,9 +20,11 @@
     │  ├─ Transient                      may be cured by asking again
     │  │  ├─ RateLimited
     │  │  ├─ ServerFault
-    │  │  └─ Unavailable ─ ConnectFailed · RequestTimeout · ConnectionLost
+    │  │  └─ Unavailable ─ ConnectFailed ─ TlsRefused
+    │  │                 ─ RequestTimeout · ConnectionLost
     │  ├─ MalformedReply ─ TruncatedBody
     │  ├─ IntegrityError
+    │  ├─ SourceFailed
     │  └─ UnknownReply
     └─ FsError(path)                     decided by the file system, not by a store
        ├─ IsFolder · NotFolder · InvalidName · NameTooLong · InvalidArgument
@@ -177,6 +179,10 @@ class ConnectFailed(Unavailable):
     """No connection came about: nothing was sent."""
 
 
+class TlsRefused(ConnectFailed):
+    """No trustworthy TLS connection can be had: asking again does not help."""
+
+
 class RequestTimeout(Unavailable):
     """The server did not answer in time: the request may have been carried out."""
 
@@ -195,6 +201,10 @@ class TruncatedBody(MalformedReply):
 
 class IntegrityError(StoreError):
     """Content does not have the digest it should have."""
+
+
+class SourceFailed(StoreError):
+    """The content that was to be stored could not be read on this side."""
 
 
 class UnknownReply(StoreError):
