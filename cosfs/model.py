@@ -33,11 +33,12 @@ class Metadata:
 
     ``properties`` can be set: names are those of the extended attributes without ``user.``
     (``biz_attr``, ``x-cos-meta-owner``, ``content_type`` ...), values are any bytes.
-    ``facts`` are what the server alone decides (``cos.sha``, ``cos.access_url`` ...).
+    ``facts`` are what the server alone decides (``cos.sha``, ``cos.access_url`` ...), ``None``
+    where it was not asked: what a mount has just written itself.
     """
 
     properties: Mapping[str, bytes] = field(default_factory=lambda: MappingProxyType({}))
-    facts: Mapping[str, bytes] = field(default_factory=lambda: MappingProxyType({}))
+    facts: Mapping[str, bytes] | None = None
 
     def with_property(self, name: str, value: bytes | None) -> Metadata:
         """Return a copy in which ``name`` has ``value``, or is absent when that is ``None``."""

@@ -13,7 +13,7 @@ from typing import Final
 
 from cosfs import paths
 from cosfs.errors import NotFound
-from cosfs.model import Entry, Kind, Metadata
+from cosfs.model import Entry, Kind, ListPage, Metadata
 from cosfs.store.base import Store
 from cosfs.vfs.metacache import MetaCache, Unknown
 from cosfs.vfs.singleflight import SingleFlight
@@ -120,7 +120,7 @@ class Catalog:
         cursor = ""
         while True:
             page = self._store.list_page(folder, cursor=cursor)
-            if any(not is_reserved(paths.join(folder, name)) for name in page.entries):
+            if _shown(folder, page):
                 return False
             if page.cursor is None:
                 return True
@@ -179,8 +179,8 @@ class Catalog:
         generation = self.cache.generation()
         page = self._store.list_page(folder)
         if page.cursor is None:
-            return self._learn_listing(folder, dict(page.entries), generation).get(name)
-        for other, entry in page.entries.items():
+            return self._learn_listing(folder, _shown(folder, page), generation).get(name)
+        for other, entry in _shown(folder, page).items():
             self.cache.learn(paths.join(folder, other), entry, generation)
         return self.cache.lookup(paths.join(folder, name))
 
@@ -190,7 +190,7 @@ class Catalog:
         cursor = ""
         while True:
             page = self._store.list_page(folder, cursor=cursor)
-            for name, entry in page.entries.items():
+            for name, entry in _shown(folder, page).items():
                 # `a` and `a/` may stand on different pages: the folder is shown.
                 if entry.is_folder or name not in entries:
                     entries[name] = entry
@@ -206,6 +206,15 @@ class Catalog:
             log.debug("listing of %s contradicts an own change of %s: asking", folder, path)
             settled[path] = self._stat_file(path) or self._find_folder(path)
         return self.cache.learn_listing(folder, entries, generation, settled)
+
+
+def _shown(folder: str, page: ListPage) -> dict[str, Entry]:
+    """Return what programs may see of a page."""
+    entries = dict(page.entries)
+    for name in (".cosfs", ".cosfs-work"):
+        if name in entries and is_reserved(paths.join(folder, name)):
+            del entries[name]
+    return entries
 
 
 def _or_none(ask: Callable[[], Entry]) -> Entry | None:

@@ -44,6 +44,7 @@ class OpenFiles:
         self._lock = threading.Lock()
         self._by_path: dict[str, OpenFile] = {}
         self._descriptors: HandleTable[Descriptor] = HandleTable()
+        self._hidden: set[str] = set()
         self.pending = Pending()
 
     # -- finding -----------------------------------------------------------------------------
@@ -79,6 +80,13 @@ class OpenFiles:
             return False
         with self._lock:
             return any(paths.parent(other) == folder for other in self._by_path)
+
+    def unlink_hidden(self, path: str) -> bool:
+        """Take note that libfuse removes a name it made up: the file ends with its descriptors."""
+        with self._lock:
+            was_made_up = path in self._hidden
+            self._hidden.discard(path)
+        return was_made_up
 
     # -- opening -----------------------------------------------------------------------------
 
@@ -239,6 +247,7 @@ class OpenFiles:
                 del self._by_path[old]
             file.path = hidden
             self._by_path[hidden] = file
+            self._hidden.add(hidden)
         return True
 
     def _delete_orphan(self, file: OpenFile) -> None:

@@ -218,11 +218,7 @@ class FileSystem:
     def unlink(self, path: str) -> None:
         """Remove a file's name. Raises ``NotFound``. Cost: 1."""
         self._refuse_reserved(path)
-        file = self._files.at(path)
-        if file is not None and file.removed:
-            # libfuse removes the name it made up; the file itself ends with its last descriptor.
-            return
-        if file is None and self._files.is_hidden_name(path):
+        if self._files.unlink_hidden(path):
             return
         try:
             self._store.delete_file(path)

@@ -6,6 +6,7 @@ Must not know how a store spells metadata, nor attribute namespaces other than `
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -39,15 +40,15 @@ class XAttrs:
     def names(self, path: str) -> list[str]:
         """Return every name that ``get`` can read. Cost: 0, or 1 if metadata is not known."""
         metadata = self._metadata(path)
-        return sorted(_PREFIX + name for name in (*metadata.properties, *metadata.facts))
+        return sorted(_PREFIX + name for name in (*metadata.properties, *self._facts(path)))
 
     def get(self, path: str, name: str) -> bytes:
         """Return a value. Raises ``NoSuchAttribute``. Cost: 0, or 1 if metadata is not known."""
         wanted = _property(path, name)
-        metadata = self._metadata(path)
-        value = metadata.properties.get(wanted)
-        if value is None:
-            value = metadata.facts.get(wanted)
+        if wanted.startswith(_FACTS):
+            value = self._facts(path).get(wanted)
+        else:
+            value = self._metadata(path).properties.get(wanted)
         if value is None:
             raise NoSuchAttribute(path, name)
         return value
@@ -73,9 +74,9 @@ class XAttrs:
         """Remove one attribute. Raises ``NoSuchAttribute``. Cost: as ``set``."""
         wanted = _property(path, name)
         with self._lock_of(path):
-            metadata = self._metadata(path)
-            if wanted in metadata.facts or wanted.startswith(_FACTS):
+            if wanted.startswith(_FACTS):
                 raise NotPermitted(path, f"{name} is a fact of the object")
+            metadata = self._metadata(path)
             if wanted not in metadata.properties:
                 raise NoSuchAttribute(path, name)
             self._write(path, metadata.with_property(wanted, None))
@@ -90,6 +91,16 @@ class XAttrs:
         if file.entry is None:
             return file.new_metadata
         return self._catalog.metadata(file.store_path, file.entry)
+
+    def _facts(self, path: str) -> Mapping[str, bytes]:
+        """Return what the server decides; nothing for what it does not hold yet."""
+        facts = self._metadata(path).facts
+        file = self._files.local_at(path)
+        if facts is None and (file is None or file.entry is not None):
+            where = path if file is None else file.store_path
+            known = self._catalog.stat(where, self._catalog.get(where)).metadata
+            facts = known.facts if known is not None else None
+        return facts or {}
 
     def _write(self, path: str, metadata: Metadata) -> None:
         file = self._files.local_at(path)
