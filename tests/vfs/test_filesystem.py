@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
 
 import pytest
 
@@ -170,8 +171,9 @@ def test_rename_of_a_folder_moves_everything_below(
 
 
 def test_rename_that_fails_half_way_can_be_asked_again(
-    fs: FileSystem, store: MemoryStore
+    fs: FileSystem, store: MemoryStore, expect_log: Callable[[str], None]
 ) -> None:
+    expect_log("could not be moved")
     fs.mkdir("/a", 0o755, ME)
     for n in range(5):
         write_file(fs, f"/a/{n}", b"x")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,9 @@ from tests.vfs.programs import (
     write_file,
     write_unseen,
 )
+
+#: The fixture that declares log lines a test provokes.
+ExpectLog = Callable[[str], None]
 
 #: Some process that is alive and is not this one.
 OTHER = Caller(uid=0, gid=0, pid=1)
@@ -280,8 +284,9 @@ def test_a_file_removed_elsewhere_is_stale_at_open(
 
 
 def test_an_overwrite_that_builds_on_old_content_refuses_a_foreign_version(
-    fs: FileSystem, store: MemoryStore, clock: FakeClock
+    fs: FileSystem, store: MemoryStore, clock: FakeClock, expect_log: ExpectLog
 ) -> None:
+    expect_log("not stored: ")
     write_unseen(store, "/f", b"old")
     fh = open_file(fs, "/f", os.O_RDWR)
     fs.read(fh, 0, 3)
@@ -312,7 +317,10 @@ def test_a_blind_overwrite_is_last_writer_wins(
     assert store.files() == {"/f": b"mine"}
 
 
-def test_exclusive_creation_finds_out_at_its_store(fs: FileSystem, store: MemoryStore) -> None:
+def test_exclusive_creation_finds_out_at_its_store(
+    fs: FileSystem, store: MemoryStore, expect_log: ExpectLog
+) -> None:
+    expect_log("not stored: ")
     fh = open_file(fs, "/f", os.O_WRONLY | os.O_CREAT | os.O_EXCL)
     fs.write(fh, 0, b"mine")
     write_unseen(store, "/f", b"theirs")
@@ -357,8 +365,9 @@ def test_own_changes_are_believed_before_a_listing_that_lags(
 
 
 def test_a_store_that_fails_is_told_again_and_its_bytes_are_kept(
-    fs: FileSystem, store: MemoryStore
+    fs: FileSystem, store: MemoryStore, expect_log: ExpectLog
 ) -> None:
+    expect_log("not stored: ")
     fs.mkdir("/d", 0o755, ME)
     fh = open_file(fs, "/d/f", os.O_WRONLY | os.O_CREAT)
     fs.write(fh, 0, b"precious")
@@ -394,8 +403,9 @@ def test_after_a_failure_fsync_tries_again_and_success_clears_it(
 
 
 def test_a_later_store_of_the_name_ends_what_was_kept(
-    fs: FileSystem, store: MemoryStore
+    fs: FileSystem, store: MemoryStore, expect_log: ExpectLog
 ) -> None:
+    expect_log("not stored: ")
     names(fs, "/")
     outage = Outage(store)
     with pytest.raises(StoreFailed):

@@ -25,9 +25,7 @@ STEP = st.one_of(
 
 
 @given(st.lists(STEP, max_size=30), RANGE)
-def test_extents_are_a_set_of_bytes(
-    steps: list[tuple[str, list[int]]], window: list[int]
-) -> None:
+def test_extents_are_a_set_of_bytes(steps: list[tuple[str, list[int]]], window: list[int]) -> None:
     extents, model = Extents(), set()
     for what, (start, end) in steps:
         if what == "add":
