@@ -208,6 +208,7 @@ def parse_slice_list(reply: Reply) -> SliceList | UploadedFile:
         # Servers may append a suffix after an underscore (3.11).
         sha=_text(data, "sha", "").partition("_")[0].lower(),
         parts=tuple(_part(part) for part in parts),
+        serial=_number(data, "serial_upload", 0) == 1,
     )
 
 

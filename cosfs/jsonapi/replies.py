@@ -129,6 +129,7 @@ class SliceList:
     filesize: int
     sha: str
     parts: tuple[SlicePart, ...]
+    serial: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,303 @@
+"""Owns uploading large content in slices: digests, parallel workers, resuming; must not know HTTP.
+
+Protocol: reference 3.7 to 3.11.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass
+from typing import Protocol
+
+from cosfs.errors import (
+    NotFound,
+    SourceFailed,
+    UnfinishedOther,
+    UnfinishedUpload,
+    UploadSessionLost,
+)
+from cosfs.jsonapi import sha1
+from cosfs.jsonapi.bucket import BucketClient
+from cosfs.jsonapi.protocol import SLICE_SIZE
+from cosfs.jsonapi.replies import SlicePart, SliceSession, UploadedFile
+from cosfs.model import Source
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Digests:
+    """The SHA-1 of a content and, where the inner state can be had, of each slice (3.8)."""
+
+    sha: str
+    parts: tuple[SlicePart, ...] | None
+
+
+class _Hash(Protocol):
+    def update(self, data: bytes, /) -> None: ...
+
+    def hexdigest(self) -> str: ...
+
+
+def digests(source: Source) -> Digests:
+    """Read ``source`` once and digest it for slices of 1 MiB, the only size digests exist for.
+
+    The element of the last slice is the ordinary digest of the whole, every other one the inner
+    state after its end. Content without a byte has no slices.
+
+    Raises:
+        SourceFailed: it cannot be read.
+    Cost: no request; the whole content is read, 1 MiB at a time.
+    """
+    inner = sha1.Sha1() if sha1.available() else None
+    whole: _Hash = inner if inner is not None else hashlib.sha1()
+    parts = []
+    for offset in range(0, source.size, SLICE_SIZE):
+        length = min(SLICE_SIZE, source.size - offset)
+        whole.update(_read(source, offset, length))
+        if inner is not None:
+            is_last = offset + length == source.size
+            digest = inner.hexdigest() if is_last else inner.inner_state()
+            parts.append(SlicePart(offset, length, digest))
+    return Digests(whole.hexdigest(), None if inner is None else tuple(parts))
+
+
+def _read(source: Source, offset: int, length: int) -> bytes:
+    try:
+        data = source.read_at(offset, length)
+    except OSError as error:
+        raise SourceFailed(f"the content cannot be read ({error.strerror})") from error
+    if len(data) != length:
+        raise SourceFailed("the content is shorter than it says")
+    return data
+
+
+class SliceUpload:
+    """One upload in slices. ``run`` is called once; the source is not touched after it returned.
+
+    Args:
+        bucket, key, source: what goes where. Content without a byte goes by a single upload.
+        insert_only: fail when there is a file, instead of replacing it.
+        digests: of ``source``; lets known content be skipped, a broken upload be resumed and the
+            server verify. ``None`` (or without parts) uploads without.
+        slice_size: what to ask for without digests; the server's answer is what is used.
+        parallel: workers at most, the calling thread being one of them; one when the server asks
+            for slices in order.
+        executor: lends the other workers; own threads when ``None``. It may be busy: what it cannot
+            do the calling thread does.
+        may_delete: when an unfinished upload of other content has the name, delete it (and a file
+            that it was to replace) and start again, instead of raising.
+        on_progress: called with bytes done and total, by one thread at a time.
+    """
+
+    def __init__(
+        self,
+        bucket: BucketClient,
+        key: str,
+        source: Source,
+        *,
+        insert_only: bool,
+        biz_attr: str = "",
+        digests: Digests | None = None,
+        slice_size: int = SLICE_SIZE,
+        parallel: int = 8,
+        executor: Executor | None = None,
+        may_delete: bool = False,
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> None:
+        self._bucket = bucket
+        self._key = key
+        self._source = source
+        self._size = source.size
+        self._insert_only = insert_only
+        self._biz_attr = biz_attr
+        # A digest without parts is refused by the server (-5965).
+        self._digests = digests if digests is not None and digests.parts is not None else None
+        self._slice_size = SLICE_SIZE if self._digests is not None else slice_size
+        self._parallel = parallel
+        self._executor = executor
+        self._may_delete = may_delete
+        self._on_progress = on_progress
+
+    def run(self) -> UploadedFile:
+        """Upload; when it returns the file is complete on the server.
+
+        A failed slice (after its own retries) fails the upload; what was sent stays on the server
+        for a later run with the same digests to resume. Nothing is deleted unless ``may_delete``.
+
+        Raises:
+            AlreadyExists: ``insert_only`` and there is a file.
+            UnfinishedOther: see ``may_delete``.
+            UploadSessionLost: the server forgot the session twice.
+            IntegrityError: what arrived is not what was announced.
+            SourceFailed: the source cannot be read.
+        Cost: slices + 2 requests; 1 when the server knew the content; + 1 to resume.
+        """
+        if not self._size:
+            sha = hashlib.sha1().hexdigest()
+            return self._bucket.upload(
+                self._key,
+                self._source,
+                sha=sha,
+                biz_attr=self._biz_attr,
+                insert_only=self._insert_only,
+            )
+        may_delete, may_restart = self._may_delete, True
+        while True:
+            try:
+                return self._attempt()
+            except UnfinishedOther:
+                if not may_delete:
+                    raise
+                may_delete = False
+            except UploadSessionLost:
+                if not may_restart:
+                    raise
+                may_restart = False
+                _log.info("the upload session of %r is lost: starting again", self._key)
+                continue
+            _log.info("deleting an unfinished upload of other content: %r", self._key)
+            self._delete()
+
+    def _attempt(self) -> UploadedFile:
+        sha = self._digests.sha if self._digests else None
+        held: tuple[SlicePart, ...] = ()
+        try:
+            begun = self._bucket.slice_init(
+                self._key,
+                filesize=self._size,
+                slice_size=self._slice_size,
+                sha=sha,
+                uploadparts=self._digests.parts if self._digests else None,
+                biz_attr=self._biz_attr,
+                insert_only=self._insert_only,
+            )
+        except UnfinishedOther:
+            raise
+        except UnfinishedUpload as error:
+            begun, held = self._resume(error)
+        if isinstance(begun, UploadedFile):
+            if self._on_progress is not None:
+                self._on_progress(self._size, self._size)
+            return begun
+        _Sending(self._bucket, self._key, self._source, sha, begun, held, self._on_progress).run(
+            1 if begun.serial else self._parallel, self._executor
+        )
+        return self._bucket.slice_finish(self._key, begun.session, self._size, sha)
+
+    def _resume(
+        self, refusal: UnfinishedUpload
+    ) -> tuple[SliceSession | UploadedFile, tuple[SlicePart, ...]]:
+        try:
+            listed = self._bucket.slice_list(self._key)
+        except NotFound:
+            # It ended between the two questions: a new session is what there is to have.
+            raise UploadSessionLost("the unfinished upload is gone", path=self._key) from None
+        if isinstance(listed, UploadedFile):
+            info = self._bucket.stat_file(self._key)
+            if self._digests and (info.sha, info.filesize) == (self._digests.sha, self._size):
+                return listed, ()
+            raise refusal
+        if listed.filesize != self._size or not self._digests or listed.sha != self._digests.sha:
+            raise UnfinishedOther(refusal.what, path=self._key, reply=refusal.reply)
+        _log.info("resuming the upload of %r: %d slices are there", self._key, len(listed.parts))
+        return SliceSession(listed.session, listed.slice_size, listed.serial), listed.parts
+
+    def _delete(self) -> None:
+        try:
+            self._bucket.delete_file(self._key)
+        except NotFound:
+            _log.info("the unfinished upload of %r is gone already", self._key)
+
+
+class _Sending:
+    """The slices of one session, shared by its workers; the lock guards all that changes."""
+
+    def __init__(
+        self,
+        bucket: BucketClient,
+        key: str,
+        source: Source,
+        sha: str | None,
+        session: SliceSession,
+        held: tuple[SlicePart, ...],
+        on_progress: Callable[[int, int], None] | None,
+    ) -> None:
+        self._bucket = bucket
+        self._key = key
+        self._source = source
+        self._sha = sha
+        self._session = session.session
+        self._on_progress = on_progress
+        self._lock = threading.Lock()
+        self._failure: BaseException | None = None
+        size = source.size
+        slices = [
+            (offset, min(session.slice_size, size - offset))
+            for offset in range(0, size, session.slice_size)
+        ]
+        there = {(part.offset, part.length) for part in held}
+        self._todo = deque(part for part in slices if part not in there)
+        self._done = size - sum(length for _, length in self._todo)
+
+    def run(self, workers: int, executor: Executor | None) -> None:
+        """Send all slices with at most ``workers`` hands, raise the first failure."""
+        self._report(0)
+        helpers = min(workers, len(self._todo)) - 1
+        if executor is None:
+            self._run_with_threads(helpers)
+        else:
+            self._run_with(executor, helpers)
+        if self._failure is not None:
+            raise self._failure
+
+    def _run_with_threads(self, helpers: int) -> None:
+        threads = [
+            threading.Thread(target=self._work, name=f"cosfs-slice-{number}", daemon=True)
+            for number in range(helpers)
+        ]
+        for thread in threads:
+            thread.start()
+        self._work()
+        for thread in threads:
+            thread.join()
+
+    def _run_with(self, executor: Executor, helpers: int) -> None:
+        futures: list[Future[None]] = []
+        try:
+            for _ in range(helpers):
+                futures.append(executor.submit(self._work))
+        except RuntimeError:
+            _log.debug("the executor takes no more work: %d helpers", len(futures))
+        self._work()
+        for future in futures:
+            # One that never began must not touch the source later, one that did is waited for.
+            if not future.cancel():
+                future.result()
+
+    def _work(self) -> None:
+        while True:
+            with self._lock:
+                if self._failure is not None or not self._todo:
+                    return
+                offset, length = self._todo.popleft()
+            try:
+                self._bucket.slice_data(
+                    self._key, self._session, offset, self._source, length, self._sha
+                )
+                self._report(length)
+            except BaseException as error:  # noqa: B036 - run() raises it when all have stopped
+                with self._lock:
+                    self._failure = self._failure or error
+                return
+
+    def _report(self, length: int) -> None:
+        with self._lock:
+            self._done += length
+            if self._on_progress is not None:
+                self._on_progress(self._done, self._source.size)
