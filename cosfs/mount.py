@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from cosfs.mountopts import MountOptions, Source, parse_options
 from cosfs.statedir import Info, MountState, default_root
 from cosfs.store.base import Store
 from cosfs.store.json_store import JsonStore
+from cosfs.store.names import rules_of
 from cosfs.vfs.filesystem import FileSystem
 
 log = logging.getLogger(__name__)
@@ -127,8 +129,8 @@ def serve(
         log.error("a mount before this one died with content that it had not stored: see %s", left)
     _probe(plan, clock)
     progress.probed()
-    store = build_store(plan, plan.options.network, clock)
-    return serve_store(plan, store, progress, clock)
+    with open_store(plan, plan.options.network, clock) as store:
+        return serve_store(plan, store, progress, clock)
 
 
 def serve_store(
@@ -168,14 +170,20 @@ def serve_store(
     return ExitCode.FAILED if not_stored else ExitCode.OK
 
 
-def build_store(plan: Plan, network: NetworkOptions, clock: Clock) -> Store:
-    """Make the store of ``plan``'s bucket: to be called after the fork."""
+@contextmanager
+def open_store(plan: Plan, network: NetworkOptions, clock: Clock) -> Iterator[Store]:
+    """Give the store of ``plan``'s bucket, with connections of its own: only after the fork."""
     api = JsonApi(plan.account, network, clock=clock)
-    return JsonStore(
-        api.bucket(plan.source.bucket),
-        prefix=plan.source.prefix,
-        names=plan.options.names,
-    )
+    try:
+        yield JsonStore(
+            api.bucket(plan.source.bucket),
+            prefix=plan.source.prefix,
+            names=rules_of(plan.options.names),
+            data=plan.options.data,
+            clock=clock,
+        )
+    finally:
+        api.close()
 
 
 def fuse_options(plan: Plan, kernel_ttl_s: float) -> dict[str, str | bool]:
@@ -217,13 +225,11 @@ def _probe(plan: Plan, clock: Clock) -> None:
         timeout_s=min(_PROBE_S, plan.options.network.timeout_s),
         connect_timeout_s=min(_PROBE_S / 2, plan.options.network.connect_timeout_s),
     )
-    store = build_store(plan, network, clock)
-    try:
-        store.probe()
-    except CosfsError as error:
-        raise _refusal(plan, error) from error
-    finally:
-        store.close()
+    with open_store(plan, network, clock) as store:
+        try:
+            store.probe()
+        except CosfsError as error:
+            raise _refusal(plan, error) from error
 
 
 def _refusal(plan: Plan, error: CosfsError) -> Failure:
