@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -137,8 +138,10 @@ def _fusermount() -> str | None:
     return shutil.which("fusermount") or shutil.which("fusermount3")
 
 
-def unmount(mountpoint: str, *, lazily: bool = False) -> None:
+def unmount(mountpoint: str, environ: Mapping[str, str], *, lazily: bool = False) -> None:
     """Unmount what is at the resolved ``mountpoint``; ``lazily`` even if it is in use.
+
+    ``environ`` is for the program that does it.
 
     Raises:
         MountBusy: a program has a file open there, or its current directory.
@@ -151,7 +154,7 @@ def unmount(mountpoint: str, *, lazily: bool = False) -> None:
         if tool is None:
             raise UnmountRefused("fusermount is missing: install the package fuse3")
         command = [tool, "-u", *(["-z"] if lazily else []), "--", mountpoint]
-    environment = {**os.environ, "LC_ALL": "C"}
+    environment = {**environ, "LC_ALL": "C"}
     done = subprocess.run(
         command, capture_output=True, text=True, errors="replace", env=environment, check=False
     )

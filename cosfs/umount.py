@@ -49,7 +49,7 @@ def run(
     process = _Process(found[1].pid) if found is not None and alive else None
     dead = mount is not None and mounts.is_dead(where)
     if mount is not None:
-        _unmount(where, lazily=dead)
+        _unmount(where, environ, lazily=dead)
     if dead:
         return _after_death(where, found, say)
     if found is None or process is None:
@@ -69,9 +69,9 @@ def _find(roots: list[Path], where: str) -> tuple[MountState, Info] | None:
     )
 
 
-def _unmount(where: str, *, lazily: bool) -> None:
+def _unmount(where: str, environ: Mapping[str, str], *, lazily: bool) -> None:
     try:
-        mounts.unmount(where, lazily=lazily)
+        mounts.unmount(where, environ, lazily=lazily)
     except mounts.MountBusy:
         raise Failure(
             ExitCode.FAILED,

@@ -78,6 +78,8 @@ TABLE: Mapping[type[CosfsError], Answer] = {
     # A body that breaks off is the network's doing.
     errors.TruncatedBody: _refused(errno.EIO),
     errors.IntegrityError: _surprising(errno.EIO),
+    # The local spool cannot be read back.
+    errors.SourceFailed: _surprising(errno.EIO),
     errors.UnknownReply: _surprising(errno.EIO),
     # -- what the file system decides
     errors.FsError: _expected(errno.EIO),
