@@ -24,7 +24,9 @@ from pathlib import Path
 MEMORY_BYTES = 4 << 20
 # What is smaller is hashed and written at once instead of by a thread.
 INLINE_BYTES = 64 << 10
-_BATCH_BYTES = 1 << 20
+# A thread is given this much at a time; while it is busy, this much may wait for it.
+_BATCH_BYTES = 512 << 10
+_AHEAD_BYTES = 4 << 20
 
 Buffer = bytes | memoryview
 
@@ -125,8 +127,15 @@ class Spool:
     `settle` and `discard` must be called last (`discard` may follow `settle`, and be repeated).
     """
 
-    def __init__(self, files: ContentFiles, pool: Executor, limit: int) -> None:
-        """Remember where to write; what goes beyond `limit` bytes is counted and dropped."""
+    def __init__(self, files: ContentFiles, pool: Executor, limit: int, expected: int = 0) -> None:
+        """Remember where to write.
+
+        Args:
+            limit: what goes beyond this many bytes is counted and dropped.
+            expected: about how many bytes will come; if too many for memory, the file is begun
+                with the first of them.
+        """
+        self._memory_bytes = 0 if expected > MEMORY_BYTES else MEMORY_BYTES
         self._files = files
         self._pool = pool
         self._limit = limit
@@ -135,8 +144,6 @@ class Spool:
         self._pending_size = 0
         self._path: Path | None = None
         self._fd = -1
-        self._sha1 = hashlib.sha1(usedforsecurity=False)
-        self._sha256 = hashlib.sha256()
         self._busy: asyncio.Future[None] | None = None
 
     @property
@@ -152,15 +159,18 @@ class Spool:
             return
         self._pending.append(data)
         self._pending_size += len(data)
-        if self._path is None and self._pending_size <= MEMORY_BYTES:
+        if self._path is None and self._pending_size <= self._memory_bytes:
             return
-        if self._pending_size >= _BATCH_BYTES:
+        is_idle = self._busy is None or self._busy.done()
+        if self._pending_size >= (_BATCH_BYTES if is_idle else _AHEAD_BYTES):
             await self._flush()
 
     async def _flush(self) -> None:
         if self._path is None:
             self._path = self._files.new_path()
             self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            self._sha1 = hashlib.sha1(usedforsecurity=False)
+            self._sha256 = hashlib.sha256()
         if self._busy is not None:
             await self._busy
         batch, self._pending, self._pending_size = self._pending, [], 0
@@ -173,8 +183,16 @@ class Spool:
             self._sha1.update(data)
             self._sha256.update(data)
 
-    def joined(self) -> bytes:
-        """Return everything as one bytes object; only for contents of up to MEMORY_BYTES."""
+    async def read(self) -> bytes:
+        """Return everything as one bytes object. For contents that fit into memory."""
+        if self._path is None:
+            return self._join()
+        content = await self.settle()
+        assert content.path is not None
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._pool, content.path.read_bytes)
+
+    def _join(self) -> bytes:
         if len(self._pending) != 1 or not isinstance(self._pending[0], bytes):
             self._pending = [b"".join(self._pending)]
         data = self._pending[0]
@@ -196,7 +214,7 @@ class Spool:
         )
 
     async def _settle_memory(self) -> Content:
-        data = self.joined()
+        data = self._join()
         if len(data) <= INLINE_BYTES:
             return _hash_memory(data)
         loop = asyncio.get_running_loop()
@@ -209,7 +227,7 @@ class Spool:
     async def discard(self) -> None:
         """Remove what is left of the content, if anything."""
         if self._busy is not None:
-            await asyncio.wait([self._busy])
+            await asyncio.gather(self._busy, return_exceptions=True)
             self._busy = None
         if self._fd >= 0:
             os.close(self._fd)

@@ -49,6 +49,9 @@ def update_folder(context: Context, call: Call) -> Reply:
     """Change `biz_attr`, when it was sent."""
     _refuse_root(call)
     marker = _find_marker(context, call)
+    for name in ("authority", "custom_headers", "forbid"):
+        if call.fields.has(name):
+            raise Refusal(codes.BAD_PARAMETER, f"a folder has no {name}")
     if call.fields.has("biz_attr"):
         biz_attr = read_biz_attr(call.fields)
         changed = StoredObject(marker.key, marker.ctime, marker.mtime, biz_attr)

@@ -162,7 +162,8 @@ def parse_json(text: bytes) -> dict[str, Any]:
         raise Refusal(codes.BAD_JSON, "the body is not JSON") from None
     if not isinstance(value, dict):
         raise Refusal(codes.BAD_JSON, "the body is no JSON object")
-    return {name.lower(): item for name, item in value.items()}
+    # null says "not given", as in the JSON of several SDKs.
+    return {name.lower(): item for name, item in value.items() if item is not None}
 
 
 async def _read_all(body: AsyncIterator[bytes]) -> bytes:

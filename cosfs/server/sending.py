@@ -6,7 +6,7 @@ bodies, dropped connections; must not know operations.
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -137,7 +137,7 @@ def drop(request: web.BaseRequest) -> None:
         request.transport.abort()
 
 
-async def wait_for_disconnect(request: web.BaseRequest) -> None:
-    """Wait until the client gives up."""
-    while request.transport is not None and not request.transport.is_closing():
+async def wait_for_disconnect(request: web.BaseRequest, is_over: Callable[[], bool]) -> None:
+    """Wait until the client gives up, or this is over."""
+    while request.transport is not None and not request.transport.is_closing() and not is_over():
         await asyncio.sleep(0.1)

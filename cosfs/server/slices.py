@@ -147,9 +147,10 @@ class SliceOperations:
             raise Refusal(codes.SLICE_TOO_SHORT, f"the slice has {expected} bytes")
         if context.switches.serial_upload and offset > upload.received:
             raise Refusal(codes.BAD_OFFSET, "slices are sent one after another here")
+        data = await call.spool.read()
         assembly = self._assembly(upload)
         loop = asyncio.get_running_loop()
-        await loop.run_in_executor(context.pool, assembly.store, offset, call.spool.joined())
+        await loop.run_in_executor(context.pool, assembly.store, offset, data)
         self._find(call)  # It may have ended meanwhile.
         context.state.add_slice(upload.session, offset, expected)
         return {

@@ -268,6 +268,8 @@ class State:
             logger.info("removed %d leftover files", leftovers)
         for name in sorted(known - present):
             logger.error("content %s is in the index, its file is missing", name)
+            # Its files cannot be read, but the same content may be uploaded again.
+            self.objects.delete_content(name)
 
 
 def part_name(session: str) -> str:
