@@ -126,6 +126,8 @@ class StoreContract:
     folders_take_all = True
     #: ``delete_folder`` refuses a folder with content, instead of keeping the content.
     refuses_full_folders = False
+    #: A listing tells implied folders from real ones.
+    implied_is_listed = True
     #: A file that is written over keeps headers that the new metadata does not name.
     overwrite_keeps_headers = False
     #: How many names ``big_folder`` holds.
@@ -345,12 +347,14 @@ class StoreContract:
             for call in (store.stat_folder, store.delete_folder):
                 with pytest.raises(NotFound):
                     call(folder)
-        assert list_all(store, "/")["d"].implied
-        assert list_all(store, "/d")["e"].implied
+        for folder, name in (("/", "d"), ("/d", "e")):
+            listed = list_all(store, folder)[name]
+            assert listed.is_folder and listed.implied == self.implied_is_listed
         store.make_folder("/d/e")
         assert not list_all(store, "/d")["e"].implied
         store.delete_file("/d/e/f")
         assert set(list_all(store, "/d")) == {"e"}
+        assert list_all(store, "/d/e") == {}
 
     def test_a_full_folder(self, store: Store) -> None:
         store.make_folder("/d")
@@ -361,7 +365,7 @@ class StoreContract:
             assert not list_all(store, "/")["d"].implied
         else:
             store.delete_folder("/d")
-            assert list_all(store, "/")["d"].implied
+            assert list_all(store, "/")["d"].implied == self.implied_is_listed
         assert read(store, "/d/f", store.stat_file("/d/f")) == b"kept"
 
     # Listings.
