@@ -37,8 +37,8 @@ _REPLY_LIMIT = 32 * 1024 * 1024
 #: more on another connection, and after a change for finding out whether it was made.
 _READ_SHARE = 0.5
 _CHANGE_SHARE = 0.75
-#: Part of the budget for finding out, beyond what is left.
-_LOOK_SHARE = 0.25
+#: Part of the whole budget that is kept for each of the (at most two) looks after a change.
+_LOOK_SHARE = 0.1
 
 
 class JsonApi:
@@ -160,7 +160,11 @@ class JsonApi:
         budget_s: float | None = None,
     ) -> T:
         """Run ``attempt`` until it succeeds or the policy ends; see ``run``."""
-        policy = self._policy if budget_s is None else replace(self._policy, budget_s=budget_s)
+        policy = self._policy
+        if budget_s is not None:
+            policy = replace(policy, budget_s=budget_s)
+        elif look is not None:
+            policy = replace(policy, budget_s=policy.budget_s * (1 - 2 * _LOOK_SHARE))
         effort = Effort(self._clock, policy.budget_s)
         doubt: StoreError | None = None
         clock_was_set = False

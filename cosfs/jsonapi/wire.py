@@ -18,6 +18,8 @@ _SIGNATURE = re.compile(r"(?i)\b(sign=)[^&\s'\"]*")
 
 #: Bytes asked from a stream at once: what an interrupted read may lose.
 READ_SIZE = 256 * 1024
+#: The same for replies that are texts: most are shorter than this.
+_TEXT_SIZE = 16 * 1024
 
 
 class Body(Protocol):
@@ -104,7 +106,7 @@ def read_body(stream: HttpStream, limit: int) -> bytes:
         MalformedReply: it is longer.
     """
     collected = bytearray()
-    chunk = bytearray(READ_SIZE)
+    chunk = bytearray(_TEXT_SIZE)
     with memoryview(chunk) as view:
         while count := stream.readinto(view):
             collected += view[:count]
