@@ -45,6 +45,7 @@ class Store(Protocol):
     def stat_folder(self, path: str) -> Entry:
         """Return the folder at ``path``, metadata included. An implied folder is ``NotFound``.
 
+        The root always exists; it may be implied.
         Cost: 1 request.
         """
         ...
@@ -54,7 +55,9 @@ class Store(Protocol):
 
         ``prefix`` keeps the names that begin with it. ``cursor`` is the one of the page before.
         A folder that does not exist lists as empty. Where a file and a folder have one name, the
-        folder is shown. Listings may lag behind other changes.
+        folder is shown; as they may stand on different pages, whoever joins pages lets the folder
+        win too. Names that the store keeps for itself are not shown. A server may make an implied
+        folder look real. Listings may lag behind other changes.
         Cost: 1 request.
         """
         ...
@@ -66,6 +69,7 @@ class Store(Protocol):
             ObjectChanged: the server holds another version now.
             NotFound: it holds none.
             TruncatedBody: the body broke off more often than is worth trying again.
+            InvalidArgument: the range does not lie inside ``version``; nothing is sent.
         Cost: 1 request; one more when the server's version mark cannot be compared.
         """
         ...
@@ -77,10 +81,14 @@ class Store(Protocol):
 
         Replaces an existing file unless ``create_only``. Properties of ``metadata`` that the old
         object had and the new one has not are gone. Readers see the old content or the new one.
+        The entry's metadata has no facts: those only a stat knows. Its times are a guess of what
+        the server says. When what does not travel with content fails, the error says that the
+        content is stored: storing once more is right.
 
         Raises:
             AlreadyExists: ``create_only`` and there is a file with this name.
             TooLarge: more than a store can hold.
+            AttributesTooLarge: ``metadata`` is more than the server takes; nothing is stored.
         Cost: 1 request for content up to the store's limit of one upload, else slices + 3; 1 more
             when ``metadata`` holds what does not travel with content.
         """
@@ -115,11 +123,12 @@ class Store(Protocol):
         """Make ``metadata.properties`` the whole of the settable properties of ``path``.
 
         ``entry`` tells file from folder and, by its ``metadata``, what is there now, so that only
-        what differs is sent.
+        what differs is sent; all is, where it is ``None``. An implied folder becomes a real one.
 
         Raises:
             NotFound: it is gone.
             NotSupported: a folder cannot carry such a property here.
+            AttributesTooLarge: more than the server takes; nothing is sent.
         Cost: 1 request; none when nothing differs.
         """
         ...

@@ -34,7 +34,6 @@ def file_entry(info: FileInfo, path: str) -> Entry:
     """
     if not info.is_complete:
         raise NotFound("only an unfinished upload has this name", path=path)
-    held = Spelling(info.biz_attr, info.custom_headers, info.authority)
     facts = {
         "cos.sha": info.sha,
         "cos.access_url": info.access_url,
@@ -51,10 +50,15 @@ def file_entry(info: FileInfo, path: str) -> Entry:
         info.ctime * _SECOND,
         digest=info.sha,
         metadata=Metadata(
-            MappingProxyType(properties.read(held)),
+            MappingProxyType(properties.read(spelling_of(info))),
             MappingProxyType({name: text.encode() for name, text in facts.items() if text}),
         ),
     )
+
+
+def spelling_of(info: FileInfo) -> Spelling:
+    """Return the properties of a file as the server holds them."""
+    return Spelling(info.biz_attr, info.custom_headers, info.authority)
 
 
 def folder_entry(info: FolderInfo) -> Entry:

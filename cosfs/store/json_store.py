@@ -15,6 +15,7 @@ from cosfs.clock import Clock, SystemClock
 from cosfs.config import DataOptions
 from cosfs.errors import (
     AlreadyExists,
+    AttributesTooLarge,
     BucketNotFound,
     NotFound,
     NotSupported,
@@ -25,7 +26,13 @@ from cosfs.errors import (
 from cosfs.jsonapi.bucket import BucketClient
 from cosfs.model import Entry, Kind, ListPage, Metadata, Source, Version
 from cosfs.store import content, properties
-from cosfs.store.json_entries import Showcase, VersionMarks, file_entry, folder_entry
+from cosfs.store.json_entries import (
+    Showcase,
+    VersionMarks,
+    file_entry,
+    folder_entry,
+    spelling_of,
+)
 from cosfs.store.json_upload import Uploader
 from cosfs.store.names import PORTABLE, KeySpace, NameRules
 from cosfs.store.properties import INHERITED, Spelling
@@ -116,7 +123,7 @@ class JsonStore:
         self, path: str, source: Source, *, metadata: Metadata, create_only: bool = False
     ) -> Entry:
         key = self._keys.file(path)
-        spelling = properties.spell(path, metadata.properties)
+        spelling = self._sized(path, key, properties.spell(path, metadata.properties))
         digest = self._uploader.put(key, source, spelling, create_only=create_only)
         now_ns = self._now_ns()
         held = Metadata(MappingProxyType(properties.read(spelling)))
@@ -149,6 +156,7 @@ class JsonStore:
             known = properties.spell(path, entry.metadata.properties)
         if wanted == known:
             return
+        properties.check_size(path, wanted, known)
         if entry.is_folder:
             self._set_folder(path, entry, wanted)
         else:
@@ -163,6 +171,18 @@ class JsonStore:
     def _now_ns(self) -> int:
         """Return the time that the server is about to say: its seconds, by the clock of here."""
         return int(self._clock.wall()) * 10**9
+
+    def _sized(self, path: str, key: str, wanted: Spelling) -> Spelling:
+        """Return ``wanted`` if the server takes as much. Cost: none, 1 request to refuse."""
+        try:
+            properties.check_size(path, wanted)
+        except AttributesTooLarge:
+            try:
+                held = spelling_of(self._bucket.stat_file(key))
+            except NotFound:
+                held = None
+            properties.check_size(path, wanted, held)
+        return wanted
 
     def _set_file(self, path: str, known: Spelling | None, wanted: Spelling) -> None:
         def differs(field: str) -> bool:

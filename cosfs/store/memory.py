@@ -313,9 +313,10 @@ class MemoryStore:
 
 
 def _held(path: str, metadata: Metadata) -> Metadata:
-    """Return what is left of ``metadata`` on a server."""
-    held = properties.read(properties.spell(path, metadata.properties))
-    return Metadata(MappingProxyType(held))
+    """Return what is left of ``metadata`` on a server. Raises ``AttributesTooLarge``."""
+    spelling = properties.spell(path, metadata.properties)
+    properties.check_size(path, spelling)
+    return Metadata(MappingProxyType(properties.read(spelling)))
 
 
 def _with_facts(entry: Entry) -> Entry:

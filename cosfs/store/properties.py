@@ -101,32 +101,47 @@ def check(path: str, name: str, value: bytes) -> None:
         raise InvalidArgument(path, hint=f"{name}: after {META_PREFIX} come a-z, 0-9 and - alone")
     if name == AUTHORITY and value not in [known.encode() for known in AUTHORITIES]:
         raise InvalidArgument(path, hint=f"authority is one of {', '.join(AUTHORITIES)}")
-    spell(path, {name: value})
+    if name in NAMED_HEADERS and _NOT_IN_HEADER.search(_plain(path, name, value)):
+        raise InvalidArgument(path, hint=f"{name} must be text that can stand in a header")
+    check_size(path, spell(path, {name: value}))
+
+
+def check_size(path: str, wanted: Spelling, held: Spelling | None = None) -> None:
+    """Raise ``AttributesTooLarge`` if the server may refuse ``wanted`` for its length.
+
+    What it was seen to hold (``held``) may be as long: the limits are assumed, and an object that
+    another tool has given more must stay changeable.
+    """
+    held = held or Spelling()
+    limits = [
+        (BIZ_ATTR, BIZ_ATTR_MAX, _length(wanted.biz_attr), _length(held.biz_attr)),
+        ("the headers", HEADERS_MAX, _total(wanted.headers), _total(held.headers)),
+    ]
+    for header, text in wanted.headers.items():
+        if header.startswith(META_PREFIX):
+            before = _length(held.headers.get(header, ""))
+            limits.append((header, META_VALUE_MAX, _length(text), before))
+    for name, limit, length, before in limits:
+        if length > max(limit, before):
+            raise AttributesTooLarge(path, hint=f"{name}: {length} bytes, {limit} allowed")
 
 
 def spell(path: str, properties: Mapping[str, bytes]) -> Spelling:
-    """Return how the server is to hold ``properties``.
+    """Return how the server is to hold ``properties``, whatever their length.
 
     Raises:
         InvalidArgument: a value cannot stand where it belongs.
-        AttributesTooLarge: one value or all of them are longer than the server takes.
     """
     biz_attr, authority, headers = "", INHERITED, {}
     for name, value in properties.items():
         if name == BIZ_ATTR:
             biz_attr = _to_text(value, _NOT_IN_TEXT) if value else ""
-            _check_length(path, name, biz_attr, BIZ_ATTR_MAX)
         elif name == AUTHORITY:
             authority = _plain(path, name, value)
         elif name in NAMED_HEADERS:
             headers[NAMED_HEADERS[name]] = _plain(path, name, value)
         else:
-            text = _to_text(value, _NOT_IN_HEADER)
-            _check_length(path, name, text, META_VALUE_MAX)
-            headers[_to_header(path, name)] = text
-    length = sum(len(name) + len(text.encode()) for name, text in headers.items())
-    if length > HEADERS_MAX:
-        raise AttributesTooLarge(path, hint=f"{length} bytes of headers, {HEADERS_MAX} allowed")
+            headers[_to_header(path, name)] = _to_text(value, _NOT_IN_HEADER)
     return Spelling(biz_attr, headers, authority)
 
 
@@ -139,7 +154,7 @@ def read(spelling: Spelling) -> dict[str, bytes]:
         properties[AUTHORITY] = _to_bytes(spelling.authority)
     for header, text in spelling.headers.items():
         lower = header.lower()
-        if lower in _PROPERTY_OF_HEADER:
+        if lower in _PROPERTY_OF_HEADER and text:
             properties[_PROPERTY_OF_HEADER[lower]] = _to_bytes(text)
         elif lower.startswith(META_PREFIX):
             properties[_to_property(lower)] = _to_value(text, _NOT_IN_HEADER)
@@ -147,17 +162,19 @@ def read(spelling: Spelling) -> dict[str, bytes]:
     return properties
 
 
-def _check_length(path: str, name: str, text: str, limit: int) -> None:
-    length = len(text.encode())
-    if length > limit:
-        raise AttributesTooLarge(path, hint=f"{name} takes {length} bytes, {limit} allowed")
+def _length(text: str) -> int:
+    return len(_to_bytes(text))
+
+
+def _total(headers: Mapping[str, str]) -> int:
+    return sum(len(name) + _length(text) for name, text in headers.items())
 
 
 def _plain(path: str, name: str, value: bytes) -> str:
     """Return a value that others interpret: it stands plain or not at all."""
     text = _decoded(value)
-    if text is None or _NOT_IN_HEADER.search(text):
-        raise InvalidArgument(path, hint=f"{name} must be text that can stand in a header")
+    if text is None:
+        raise InvalidArgument(path, hint=f"{name} must be text")
     return text
 
 

@@ -385,11 +385,31 @@ def test_headers_cost_one_more(store: JsonStore, bucket: FakeBucket) -> None:
 
 
 def test_too_much_metadata_sends_nothing(store: JsonStore, bucket: FakeBucket) -> None:
+    long = b"x" * 2000
     with pytest.raises(AttributesTooLarge):
-        write(store, "/f", b"1", biz_attr=b"x" * 2000)
+        store.set_metadata("/f", Entry(Kind.FILE), Metadata({"biz_attr": long}))
+    assert bucket.methods() == []
     with pytest.raises(AttributesTooLarge):
-        store.set_metadata("/f", Entry(Kind.FILE), Metadata({"biz_attr": b"x" * 2000}))
-    assert bucket.calls == []
+        write(store, "/f", b"1", biz_attr=long)
+    bucket.put("p/f", b"1", biz_attr="x" * 1999)
+    with pytest.raises(AttributesTooLarge):
+        write(store, "/f", b"1", biz_attr=long)
+    assert bucket.methods() == ["stat_file", "stat_file"]
+
+
+def test_as_much_metadata_as_the_server_holds_is_kept(
+    store: JsonStore, bucket: FakeBucket
+) -> None:
+    long = "x" * 2000
+    bucket.put("p/f", b"1", biz_attr=long, custom_headers={"x-cos-meta-a": long * 3})
+    entry = store.stat_file("/f")
+    assert entry.metadata is not None
+    bucket.methods()
+    store.write_file("/f", BytesSource(b"2"), metadata=entry.metadata)
+    assert bucket.methods() == ["stat_file", "upload", "update_file"]
+    store.set_metadata("/f", entry, entry.metadata.with_property("biz_attr", b"short"))
+    assert bucket.files["p/f"].biz_attr == "short"
+    assert bucket.files["p/f"].custom_headers == {"x-cos-meta-a": long * 3}
 
 
 def test_headers_that_fail_say_that_the_content_is_stored(
