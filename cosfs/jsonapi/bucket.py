@@ -71,7 +71,7 @@ class BucketClient:
         self._api.run(
             protocol.create_folder(self.name, key, biz_attr),
             _done,
-            lambda doubt: self._look.folder_made(key, biz_attr, doubt),
+            lambda doubt: self._look.folder_made(key, biz_attr, doubt) is not None or None,
         )
 
     def update_folder(self, key: str, biz_attr: str) -> None:

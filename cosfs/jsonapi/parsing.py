@@ -18,6 +18,7 @@ from cosfs.jsonapi.replies import (
     FolderInfo,
     ListedEntry,
     Listing,
+    ObjectBody,
     Reply,
     SliceList,
     SlicePart,
@@ -48,7 +49,7 @@ def parse_envelope(
         return None, ReplyInfo(status)
     message = _short(envelope.get("message"))
     request_id = _short(envelope.get("request_id"))
-    info = ReplyInfo(status, code, message, request_id)
+    info = ReplyInfo(status, code, message, request_id, envelope)
     if code != 0 or not 200 <= status < 300:
         return None, info
     data = envelope.get("data")
@@ -99,11 +100,38 @@ def parse_downloaded(status: int, headers: Mapping[str, str]) -> tuple[Downloade
         total = int(length)
     downloaded = Downloaded(
         total_size=total,
-        etag=headers.get("etag", "").strip().removeprefix("W/").strip('"'),
+        etag=_etag(headers),
         last_modified=headers.get("last-modified", ""),
         headers=headers,
     )
     return downloaded, begin
+
+
+def parse_object_body(status: int, headers: Mapping[str, str]) -> ObjectBody:
+    """Read the headers of a download that asked for anything, a range of its own words included.
+
+    Raises:
+        MalformedReply: nothing in them tells where the body ends.
+    """
+    length = headers.get("content-length", "")
+    size = int(length) if length.isascii() and length.isdigit() else None
+    if headers.get("transfer-encoding", "").lower() == "chunked":
+        size = None
+    elif size is None:
+        raise MalformedReply("a download without Content-Length", reply=ReplyInfo(status))
+    begin: int | None = 0
+    total = size
+    if status == 206:
+        # Several ranges at once have none of their own here.
+        match = _CONTENT_RANGE.fullmatch(headers.get("content-range", "").strip())
+        begin, total = (int(match[1]), int(match[3])) if match else (None, None)
+        if match:
+            size = int(match[2]) - int(match[1]) + 1
+    return ObjectBody(begin, size, total, _etag(headers), headers.get("last-modified", ""))
+
+
+def _etag(headers: Mapping[str, str]) -> str:
+    return headers.get("etag", "").strip().removeprefix("W/").strip('"')
 
 
 def parse_file(reply: Reply) -> FileInfo:
@@ -176,6 +204,7 @@ def parse_uploaded(reply: Reply) -> UploadedFile:
         source_url=_text(data, "source_url", ""),
         url=_text(data, "url", ""),
         resource_path=_text(data, "resource_path", ""),
+        envelope=reply.envelope,
     )
 
 

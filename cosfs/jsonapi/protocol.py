@@ -166,11 +166,18 @@ def list_folder(
     return ApiRequest("list", "GET", bucket, key, path, Signing.MORE, Effect.READ, tuple(query))
 
 
-def move_or_copy(op: str, bucket: str, key: str, dest_key: str, *, overwrite: bool) -> ApiRequest:
-    """Move or copy a file inside the bucket (3.14): all in the query, as the official SDK."""
+def move_or_copy(
+    op: str, bucket: str, key: str, dest_key: str, *, overwrite: bool, spelling: str = ""
+) -> ApiRequest:
+    """Move or copy a file inside the bucket (3.14): all in the query, as the official SDK.
+
+    ``spelling`` is how to name ``dest_key`` to the server instead of by its path: relative to the
+    folder of ``key``.
+    """
+    path = file_path(dest_key)
     query = (
         ("op", op),
-        ("dest_fileid", file_path(dest_key)),
+        ("dest_fileid", spelling or path),
         ("to_over_write", "1" if overwrite else "0"),
     )
     effect = Effect.IDEMPOTENT if op == "copy" and overwrite else Effect.CHANGE
@@ -289,18 +296,24 @@ def download(bucket: str, key: str, *, offset: int, length: int) -> ApiRequest:
     )
 
 
-def download_all(bucket: str, key: str, headers: Sequence[tuple[str, str]] = ()) -> ApiRequest:
-    """Ask for a whole file, or for what ``headers`` say (3.15)."""
+def download_from(
+    bucket: str,
+    key: str,
+    *,
+    first: int = 0,
+    last: int | None = None,
+    headers: Sequence[tuple[str, str]] = (),
+) -> ApiRequest:
+    """Ask for a file from byte ``first`` to ``last`` inclusive, its end if ``None`` (3.15).
+
+    The whole is asked for without ``Range``; ``headers`` go along and may have one of their own.
+    """
+    sent = tuple(headers)
+    if first or last is not None:
+        sent += (("Range", f"bytes={first}-{'' if last is None else last}"),)
     path = file_path(key)
     return ApiRequest(
-        "download",
-        "GET",
-        bucket,
-        key,
-        path,
-        Signing.DOWNLOAD,
-        Effect.READ,
-        headers=tuple(headers),
+        "download", "GET", bucket, key, path, Signing.DOWNLOAD, Effect.READ, headers=sent
     )
 
 

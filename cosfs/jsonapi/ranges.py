@@ -50,7 +50,7 @@ class RangeDownload:
     def _attempt(self, effort: Effort) -> Downloaded:
         stream = self._api.open(self._request(), effort)
         try:
-            _raise_refusal(stream, self._key)
+            raise_refusal(stream, self._key)
             downloaded, begin = parsing.parse_downloaded(stream.status, stream.headers)
             self._check(downloaded, begin, stream.status)
             self._skip(stream, self._offset + self._done - begin, effort)
@@ -108,7 +108,7 @@ def read_headers(api: Api, bucket: str, key: str) -> Downloaded:
     def attempt(effort: Effort) -> Downloaded:
         stream = api.open(request, effort)
         try:
-            _raise_refusal(stream, key)
+            raise_refusal(stream, key)
             return parsing.parse_downloaded(200, stream.headers)[0]
         finally:
             stream.close()
@@ -116,7 +116,7 @@ def read_headers(api: Api, bucket: str, key: str) -> Downloaded:
     return api.repeat(request, attempt)
 
 
-def _raise_refusal(stream: HttpStream, key: str) -> None:
+def raise_refusal(stream: HttpStream, key: str) -> None:
     """Raise what a reply of the download host means when it carries no content."""
     if stream.status in (200, 206):
         return

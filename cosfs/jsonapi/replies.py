@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
+_NO_ENVELOPE: Mapping[str, object] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +95,18 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class UploadedFile:
-    """A file that is complete on the server (reference 3.6)."""
+    """A file that is complete on the server (reference 3.6).
+
+    ``envelope`` is the server's whole answer, empty where stat had to tell instead of it.
+    """
 
     access_url: str
     source_url: str
     url: str
     resource_path: str
+    envelope: Mapping[str, object] = field(
+        default_factory=lambda: _NO_ENVELOPE, repr=False, compare=False
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +150,25 @@ class Downloaded:
     etag: str
     last_modified: str
     headers: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectBody:
+    """The body of a download that is still on the wire: which bytes of which version it holds.
+
+    ``begin`` and ``size`` are bytes; ``None`` is what the headers do not tell. ``total`` is the
+    length of the whole object.
+    """
+
+    begin: int | None
+    size: int | None
+    total: int | None
+    etag: str
+    last_modified: str
+
+    @property
+    def version(self) -> tuple[int | None, str, str]:
+        return self.total, self.etag, self.last_modified
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,13 +25,13 @@ class Look:
         self._api = api
         self._bucket = bucket
 
-    def folder_made(self, key: str, biz_attr: str, doubt: Doubt) -> bool | None:
+    def folder_made(self, key: str, biz_attr: str, doubt: Doubt) -> FolderInfo | None:
         """It was made if it is there, is new and carries our text."""
         found = self._folder(key)
         if found is None:
             return None
         info, now = found
-        return True if info.biz_attr == biz_attr and _is_new(now, doubt, info.ctime) else None
+        return info if info.biz_attr == biz_attr and _is_new(now, doubt, info.ctime) else None
 
     def file_gone(self, key: str, doubt: Doubt) -> bool | None:
         """Gone is gone, whoever did it."""

@@ -62,7 +62,8 @@ class HttpTransport:
         self._verify: bool | str = ca_file or True
         self._lock = threading.Lock()
         self._counts: dict[str, OpCount] = {}
-        logging.getLogger("urllib3.connectionpool").addFilter(_keep_quiet)
+        for name in ("urllib3.connectionpool", "urllib3.connection"):
+            logging.getLogger(name).addFilter(_keep_quiet)
 
     def open(self, request: HttpRequest) -> _Stream:
         """Send ``request``; see ``wire.Transport``."""
@@ -91,7 +92,11 @@ class HttpTransport:
         except http.client.HTTPException as error:
             failure = ConnectionLost(_said(request, _cause(error)), path=request.path)
         else:
-            return _Stream(response.raw, request, self)
+            stream = _Stream(response.raw, request, self)
+            if stream.is_whole:
+                return stream
+            stream.close()
+            failure = ConnectionLost(f"{request.op}: the reply is garbled", path=request.path)
         raise failure
 
     def counters(self) -> Mapping[str, OpCount]:
@@ -139,6 +144,11 @@ class _Stream:
         if self._left == 0:
             self._finish(drained=True)
 
+    @property
+    def is_whole(self) -> bool:
+        """Tell whether the headers came to their end before the connection did."""
+        return not self._source.msg.defects
+
     def readinto(self, view: memoryview) -> int:
         if not self._is_open or not len(view):
             return 0
@@ -179,7 +189,10 @@ class _Stream:
 
     def _finish(self, *, drained: bool) -> None:
         self._is_open = False
-        if not (drained and self._source.isclosed()):
+        if drained:
+            # Only then the connection takes the next request; it stays open.
+            self._source.close()
+        else:
             self._raw.close()
         self._raw.release_conn()
 
@@ -190,6 +203,15 @@ class _Adapter(HTTPAdapter):
     def __init__(self, network: NetworkOptions) -> None:
         self._pools = _pool_classes(network.timeout_s)
         super().__init__(pool_connections=_HOSTS_KEPT, pool_maxsize=network.pool_size)
+
+    def close(self) -> None:
+        # The library leaves that to the garbage collector.
+        for manager in (self.poolmanager, *self.proxy_manager.values()):
+            for key in manager.pools.keys():
+                pool = manager.pools.get(key)
+                if pool is not None:
+                    pool.close()
+        super().close()
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
@@ -297,13 +319,14 @@ def _translated(error: BaseException, request: HttpRequest) -> StoreError:
 
 
 def _reason(causes: list[BaseException]) -> str:
-    for kind, words in (
-        (urllib3_errors.ProxyError, "the proxy cannot be reached or refuses"),
-        (urllib3_errors.ConnectTimeoutError, "timed out"),
-        (urllib3_errors.NameResolutionError, "the host name is unknown"),
-    ):
-        if any(isinstance(item, kind) for item in causes):
-            return words
+    for item in causes:
+        if isinstance(item, urllib3_errors.ProxyError):
+            return "the proxy cannot be reached or refuses"
+        if isinstance(item, urllib3_errors.NameResolutionError):
+            return "the host name is unknown"
+        # Exactly: a connection that was refused is of a subclass.
+        if type(item) is urllib3_errors.ConnectTimeoutError:
+            return "timed out"
     for item in causes:
         if isinstance(item, OSError) and item.strerror:
             return item.strerror
