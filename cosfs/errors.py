@@ -41,7 +41,8 @@ may be printed: secrets and signatures never enter an exception.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 class CosfsError(Exception):
@@ -58,12 +59,16 @@ class FuseUnavailable(CosfsError):
 
 @dataclass(frozen=True, slots=True)
 class ReplyInfo:
-    """What a server said, kept as evidence: HTTP status, server code, message, request id."""
+    """What a server said, kept as evidence: HTTP status, server code, message, request id.
+
+    ``envelope`` is the whole JSON object as it came, for those who pass it on; it is not shown.
+    """
 
     status: int
     code: int | None = None
     message: str = ""
     request_id: str = ""
+    envelope: Mapping[str, object] | None = field(default=None, repr=False, compare=False)
 
     def __str__(self) -> str:
         parts = [f"HTTP {self.status}"]

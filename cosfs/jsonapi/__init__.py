@@ -8,4 +8,5 @@
        ├──> retry, codes
        └──> transport ──> wire, multipart, proxies        (the only user of requests)
     slices ──> bucket, sha1
+    streams ──> api, ranges
 """
