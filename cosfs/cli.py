@@ -84,9 +84,11 @@ def _is_from_mount8(arguments: list[str]) -> bool:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="cosfs", usage=_SUMMARY, add_help=True)
+    parser = _Parser(prog="cosfs", usage=_SUMMARY)
     parser.add_argument("--version", action="version", version=f"cosfs {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(
+        prog="cosfs", dest="command", metavar="COMMAND", required=True
+    )
 
     mount = commands.add_parser("mount", help="mount a bucket as a directory")
     mount.add_argument("source", metavar="BUCKET[:/PREFIX]")

@@ -130,6 +130,7 @@ def _live(work: Callable[[Progress], ExitCode], writer: int) -> NoReturn:
     messages = _Messages(writer)
     try:
         os.setsid()
+        os.umask(0o077)
         os.chdir("/")
         null = os.open(os.devnull, os.O_RDWR)
         for stream in (0, 1, 2):

@@ -260,14 +260,17 @@ def _refusal(plan: Plan, error: CosfsError) -> Failure:
             said = f" ({error.reply})" if isinstance(error, StoreError) and error.reply else ""
             return Failure(failure_of(error).code, sentence + said)
     if isinstance(error, Unavailable):
-        return _no_answer(plan, error.what)
-    return failure_of(error)
+        return _no_answer(plan, error.what.rpartition(": ")[2])
+    return Failure(
+        ExitCode.BUCKET_OR_NETWORK,
+        f"{server} does not answer as the JSON API of COS ({error}): check the endpoint or region",
+    )
 
 
 def _no_answer(plan: Plan, what: str) -> Failure:
     return Failure(
         ExitCode.BUCKET_OR_NETWORK,
-        f"{plan.endpoint} cannot be reached ({what}): check the endpoint or region, the network,"
+        f"{plan.endpoint} cannot be reached, {what}: check the endpoint or region, the network,"
         " and that the server runs",
     )
 

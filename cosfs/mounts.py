@@ -1,6 +1,6 @@
 """Owns the kernel's table of mounts and the mount points; must not know what a mount shows.
 
-Nothing here looks *into* a mount of ours, as that would wait for its process.
+Nothing here looks at names *in* a mount of ours, as that may have to wait for the network.
 """
 
 from __future__ import annotations
@@ -77,7 +77,8 @@ def mounted_at(mountpoint: str) -> Mounted | None:
 def is_dead(mountpoint: str) -> bool:
     """Tell whether the process behind a FUSE mount is gone."""
     try:
-        os.lstat(mountpoint)
+        # Not stat, which the kernel may answer from what it remembers.
+        os.statvfs(mountpoint)
     except OSError as error:
         return error.errno == errno.ENOTCONN
     return False
