@@ -316,10 +316,11 @@ class BucketClient:
         source: Source,
         length: int,
         sha: str | None = None,
-    ) -> None:
+    ) -> UploadedFile | None:
         """Send the slice of ``length`` bytes at ``offset`` of ``source``, streamed.
 
-        A slice that is there is written over, so a repetition is harmless.
+        A slice that is there is written over, so a repetition is harmless. ``UploadedFile`` when
+        the server says that the file is complete with it.
 
         Raises:
             UploadSessionLost: the server does not know the session.
@@ -327,11 +328,12 @@ class BucketClient:
         """
         request = protocol.slice_data(self.name, key, session, offset, source, length, sha)
         try:
-            self._api.run(request, _done)
+            return self._api.run(request, parsing.parse_slice_data)
         except BadRequest as error:
             # Said to a repetition by servers that do not write over (4.4).
             if error.reply is None or error.reply.code != codes.SAME_OFFSET:
                 raise
+            return None
 
     def slice_finish(
         self, key: str, session: str, filesize: int, sha: str | None = None

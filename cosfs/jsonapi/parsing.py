@@ -220,6 +220,11 @@ def parse_slice_init(reply: Reply) -> SliceSession | UploadedFile:
     )
 
 
+def parse_slice_data(reply: Reply) -> UploadedFile | None:
+    """Read the answer of one slice (3.9): old servers complete the file with the last one."""
+    return parse_uploaded(reply) if "access_url" in reply.data else None
+
+
 def parse_slice_list(reply: Reply) -> SliceList | UploadedFile:
     """Read the answer of slice list (3.11): without a session the file is complete."""
     data = reply.data

@@ -151,18 +151,17 @@ class SliceUpload:
         while True:
             try:
                 return self._attempt()
-            except UnfinishedOther:
+            except UnfinishedOther as error:
                 if not may_delete:
                     raise
-                may_delete = False
+                may_delete, refusal = False, error
             except UploadSessionLost:
                 if not may_restart:
                     raise
                 may_restart = False
                 _log.info("the upload session of %r is lost: starting again", self._key)
                 continue
-            _log.info("deleting an unfinished upload of other content: %r", self._key)
-            self._delete()
+            self._clear(refusal)
 
     def _attempt(self) -> UploadedFile:
         sha = self._digests.sha if self._digests else None
@@ -185,10 +184,11 @@ class SliceUpload:
             if self._on_progress is not None:
                 self._on_progress(self._size, self._size)
             return begun
-        _Sending(self._bucket, self._key, self._source, sha, begun, held, self._on_progress).run(
-            1 if begun.serial else self._parallel, self._executor
+        sending = _Sending(
+            self._bucket, self._key, self._source, sha, begun, held, self._on_progress
         )
-        return self._bucket.slice_finish(self._key, begun.session, self._size, sha)
+        complete = sending.run(1 if begun.serial else self._parallel, self._executor)
+        return complete or self._bucket.slice_finish(self._key, begun.session, self._size, sha)
 
     def _resume(
         self, refusal: UnfinishedUpload
@@ -208,8 +208,12 @@ class SliceUpload:
         _log.info("resuming the upload of %r: %d slices are there", self._key, len(listed.parts))
         return SliceSession(listed.session, listed.slice_size, listed.serial), listed.parts
 
-    def _delete(self) -> None:
+    def _clear(self, refusal: UnfinishedOther) -> None:
+        """Delete what has the name; not a file that was not to be replaced."""
         try:
+            if self._insert_only and self._bucket.stat_file(self._key).is_complete:
+                raise refusal
+            _log.info("deleting an unfinished upload of other content: %r", self._key)
             self._bucket.delete_file(self._key)
         except NotFound:
             _log.info("the unfinished upload of %r is gone already", self._key)
@@ -236,6 +240,7 @@ class _Sending:
         self._on_progress = on_progress
         self._lock = threading.Lock()
         self._failure: BaseException | None = None
+        self._complete: UploadedFile | None = None
         size = source.size
         slices = [
             (offset, min(session.slice_size, size - offset))
@@ -245,8 +250,11 @@ class _Sending:
         self._todo = deque(part for part in slices if part not in there)
         self._done = size - sum(length for _, length in self._todo)
 
-    def run(self, workers: int, executor: Executor | None) -> None:
-        """Send all slices with at most ``workers`` hands, raise the first failure."""
+    def run(self, workers: int, executor: Executor | None) -> UploadedFile | None:
+        """Send all slices with at most ``workers`` hands, raise the first failure.
+
+        ``UploadedFile`` when the server said with a slice that the file is complete.
+        """
         self._report(0)
         helpers = min(workers, len(self._todo)) - 1
         if executor is None:
@@ -255,6 +263,7 @@ class _Sending:
             self._run_with(executor, helpers)
         if self._failure is not None:
             raise self._failure
+        return self._complete
 
     def _run_with_threads(self, helpers: int) -> None:
         threads = [
@@ -287,9 +296,11 @@ class _Sending:
                     return
                 offset, length = self._todo.popleft()
             try:
-                self._bucket.slice_data(
+                complete = self._bucket.slice_data(
                     self._key, self._session, offset, self._source, length, self._sha
                 )
+                if complete is not None:
+                    self._complete = complete
                 self._report(length)
             except BaseException as error:  # noqa: B036 - run() raises it when all have stopped
                 with self._lock:
