@@ -11,17 +11,13 @@ from cosfs.errors import NotFound
 from cosfs.jsonapi.replies import FileInfo, FolderInfo, ListedEntry, Listing
 from cosfs.model import Entry, Kind, ListPage, Metadata, Version
 from cosfs.store import properties
-from cosfs.store.names import NameRules
+from cosfs.store.names import NameRules, is_reserved
 from cosfs.store.properties import Spelling
 
 _log = logging.getLogger(__name__)
 
 K = TypeVar("K")
 V = TypeVar("V")
-
-#: Names that the store keeps for itself: one in any folder, one at the root of the mount.
-HIDDEN_IN_FOLDERS = ".cosfs"
-WORK_FOLDER = ".cosfs-work"
 
 _SECOND = 10**9
 
@@ -86,11 +82,12 @@ class Showcase:
     def page(self, folder_key: str, listing: Listing, prefix: str) -> ListPage:
         """Return the shown part of one page: names that begin with ``prefix``."""
         entries: dict[str, Entry] = {}
+        at_root = folder_key == self._root
         for listed in listing.entries:
             name = self._rules.to_name(listed.name)
             if name is None:
                 self._say_once(folder_key + listed.name, "it cannot be a name on Linux")
-            elif not name.startswith(prefix) or self._is_reserved(folder_key, name):
+            elif not name.startswith(prefix) or is_reserved(name, at_root=at_root):
                 continue
             elif not listed.is_folder and listed.filelen != listed.filesize:
                 self._say_once(folder_key + listed.name, "its upload is not finished")
@@ -104,9 +101,6 @@ class Showcase:
         return ListPage(
             MappingProxyType(entries), None if listing.listover else listing.context
         )
-
-    def _is_reserved(self, folder_key: str, name: str) -> bool:
-        return name == HIDDEN_IN_FOLDERS or (name == WORK_FOLDER and folder_key == self._root)
 
     def _say_once(self, key: str, reason: str) -> None:
         if self._said.put(key, True):

@@ -18,11 +18,12 @@ from cosfs.jsonapi.bucket import BucketClient
 from cosfs.jsonapi.protocol import UPLOAD_LIMIT
 from cosfs.model import Source
 from cosfs.store import content
+from cosfs.store.names import WORK_FOLDER
 from cosfs.store.properties import INHERITED, Spelling
 
 _log = logging.getLogger(__name__)
 
-STAGING = ".cosfs-work/staging/"
+STAGING = f"{WORK_FOLDER}/staging/"
 
 
 class Uploader:

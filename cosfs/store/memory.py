@@ -30,9 +30,7 @@ from cosfs.errors import (
 )
 from cosfs.model import Entry, Kind, ListPage, Metadata, Source, Version
 from cosfs.store import content, properties
-
-#: As long as a key of the JSON store.
-PATH_MAX = 850
+from cosfs.store.names import KEY_MAX, is_reserved
 
 #: Told the method's name and the path before each call: a test changes the store behind its
 #: user's back here.
@@ -147,7 +145,7 @@ class MemoryStore:
         self._begin("probe", paths.ROOT)
 
     def check_path(self, path: str) -> None:
-        _key(path)
+        _folder_key(path)
 
     def stat_file(self, path: str) -> Entry:
         self._begin("stat_file", path)
@@ -177,7 +175,7 @@ class MemoryStore:
                     break
                 name, slash, _rest = key[len(base) :].partition(b"/")
                 last = base + name + slash
-                if name:
+                if name and not is_reserved(_decoded(name), at_root=not base):
                     entries[_decoded(name)] = self._listed_entry(last)
                 key = self._listed.first_from(_behind(last, base), begin)
         return ListPage(MappingProxyType(entries), None if key is None else _decoded(last))
@@ -348,7 +346,7 @@ def _key(path: str) -> bytes:
     if not path.startswith("/") or not names or {"", ".", ".."} & set(names) or "\0" in path:
         raise InvalidName(path)
     key = _encoded(path[1:])
-    if len(key) > PATH_MAX or any(len(name) > paths.NAME_MAX for name in key.split(b"/")):
+    if len(key) > KEY_MAX or any(len(name) > paths.NAME_MAX for name in key.split(b"/")):
         raise NameTooLong(path)
     return key
 

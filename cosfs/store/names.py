@@ -36,6 +36,10 @@ from cosfs.errors import ConfigError, InvalidName, NameTooLong
 #: The longest key in bytes of UTF-8 (reference 6.1).
 KEY_MAX = 850
 
+#: Names that stores keep for themselves: one in any folder, one at the root.
+MARKER_NAME = ".cosfs"
+WORK_FOLDER = ".cosfs-work"
+
 QUOTE = "\u201b"
 
 _SPACE, _SPACE_SIGN = " ", "\u2420"
@@ -45,7 +49,7 @@ _REFUSED = {char: chr(ord(char) + 0xFEE0) for char in '?*:|\\<>"'}
 
 _BYTES = "\udc80-\udcff"
 _DIGITS = "[89A-F][0-9A-F]"
-_NEITHER = re.compile(r"[\0/\ud800-\udfff]")
+_IN_NO_SEGMENT = re.compile(r"[\0/\ud800-\udfff]")
 
 
 class NameRules:
@@ -54,7 +58,7 @@ class NameRules:
     def __init__(self, label: str, substitutes: Mapping[str, str], *, outer_spaces: bool) -> None:
         self.label = label
         both = "".join(re.escape(char) for pair in substitutes.items() for char in pair)
-        odd = f"[{both}{QUOTE}{_BYTES}]"
+        odd = f"[{both}{QUOTE}/\0\ud800-\udfff]"
         pieces = [f"{QUOTE}*[{both}{_BYTES}]", f"{QUOTE}+{_DIGITS}"]
         # What the rest of a name could change the spelling of: see safe_prefix.
         open_end = f"{QUOTE}*(?:{QUOTE}[89A-F])?"
@@ -80,20 +84,18 @@ class NameRules:
             InvalidName: no Linux file can have this name.
             NameTooLong: it has more than 255 bytes.
         """
-        if not self._odd.search(name):  # the usual name, quickly
-            if len(name) * 4 > paths.NAME_MAX or not name or name in (".", ".."):
-                _check_name(name)
-            elif _NEITHER.search(name):
-                raise InvalidName(name)
+        if self._is_usual(name):
             return name
         _check_name(name)
         return self._piece.sub(self._spell, name)
 
     def to_name(self, segment: str) -> str | None:
         """Return the name that a part of a key is shown under; ``None`` if it cannot be a name."""
-        if _NEITHER.search(segment):
+        if self._is_usual(segment):
+            return segment
+        if _IN_NO_SEGMENT.search(segment):
             return None
-        name = self._piece.sub(self._show, segment) if self._odd.search(segment) else segment
+        name = self._piece.sub(self._show, segment)
         try:
             _check_name(name)
         except (InvalidName, NameTooLong):
@@ -107,6 +109,11 @@ class NameRules:
         """
         closed = self._open_end.sub("", prefix, count=1)
         return self._piece.sub(self._spell, closed)
+
+    def _is_usual(self, text: str) -> bool:
+        """Tell quickly whether ``text`` is a name and a part of a key at once, as most are."""
+        short = 0 < len(text) * 4 <= paths.NAME_MAX
+        return short and not self._odd.search(text) and text not in (".", "..")
 
     def _spell(self, match: re.Match[str]) -> str:
         quotes, bare = _unquote(match)
@@ -161,6 +168,11 @@ def rules_of(option: str) -> NameRules:
         if rules.label == option:
             return rules
     raise ConfigError(f"names must be portable or raw, not {option!r}")
+
+
+def is_reserved(name: str, *, at_root: bool) -> bool:
+    """Tell whether ``name`` is one that stores keep for themselves and do not show."""
+    return name == MARKER_NAME or (at_root and name == WORK_FOLDER)
 
 
 class KeySpace:

@@ -7,8 +7,7 @@ import pytest
 from cosfs.store.base import Store
 from cosfs.store.faulty import FaultPlan, FaultyStore
 from cosfs.store.memory import MemoryStore
-
-from .store_contract import StoreContract
+from tests.contract.store_contract import StoreContract
 
 
 class TestFaulty(StoreContract):

@@ -22,8 +22,15 @@ from cosfs.server.running import LocalServer
 from cosfs.store.base import Store
 from cosfs.store.json_store import JsonStore
 from cosfs.store.names import PORTABLE, RAW
-
-from .store_contract import MIB, LargeFiles, StoreContract, list_all, set_properties, write
+from tests.contract.store_contract import (
+    MIB,
+    LargeFiles,
+    StoreContract,
+    big_content,
+    list_all,
+    set_properties,
+    write,
+)
 
 BUCKET = "mybucket"
 
@@ -46,7 +53,7 @@ def big_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         store.make_folder("/big")
         store.make_folder("/big/m-folder")
         with ThreadPoolExecutor(4) as pool:
-            list(pool.map(lambda n: write(store, f"/big/{n:04}", b"%d" % n), range(2499)))
+            list(pool.map(lambda n: write(store, f"/big/{n:04}", big_content(n)), range(2499)))
         api.close()
     return folder
 
@@ -239,12 +246,6 @@ class TestOnTheServer:
             store.write_file("/f", large, metadata=Metadata(), create_only=True)
         store.write_file("/g", large, metadata=Metadata())
         assert bucket.list_folder("p/.cosfs-work/", delimiter="").entries == ()
-
-    def test_own_names_are_not_shown(self, store: JsonStore) -> None:
-        for path in ("/.cosfs-work/x", "/.cosfs/x", "/d/.cosfs/x", "/d/.cosfs-work/x", "/d/f"):
-            write(store, path)
-        assert set(list_all(store, "/")) == {"d"}
-        assert set(list_all(store, "/d")) == {".cosfs-work", "f"}
 
 
 def test_without_a_prefix() -> None:

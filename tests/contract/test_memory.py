@@ -6,8 +6,7 @@ import pytest
 
 from cosfs.store.base import Store
 from cosfs.store.memory import MemoryStore
-
-from .store_contract import LargeFiles, StoreContract
+from tests.contract.store_contract import LargeFiles, StoreContract
 
 
 class TestMemory(StoreContract, LargeFiles):

@@ -36,25 +36,12 @@ from cosfs.jsonapi.replies import (
 from cosfs.model import BytesSource, Entry, Kind, Metadata, Source, Version
 from cosfs.store.json_store import JsonStore
 from cosfs.store.names import RAW
+from tests.fakeclock import FakeClock
 
 MIB = 1024 * 1024
 LARGE = BytesSource(bytes(range(256)) * (81920 + 16))  # a little over 20 MiB
 INFO = FileInfo("", 50, 60, 0, 0, "", 0, "eInvalid", 0, {}, "http://cdn/f", "http://origin/f")
 UPLOADED = UploadedFile("http://cdn/f", "http://origin/f", "", "")
-
-
-class FixedClock:
-    def monotonic(self) -> float:
-        return 0.0
-
-    def wall(self) -> float:
-        return 1000.9
-
-    def wall_ns(self) -> int:
-        return 1_000_900_000_000
-
-    def sleep(self, seconds: float) -> None:
-        raise AssertionError("nothing sleeps here")
 
 
 class FakeBucket:
@@ -191,7 +178,10 @@ def bucket() -> FakeBucket:
 @pytest.fixture
 def store(bucket: FakeBucket) -> JsonStore:
     return JsonStore(
-        cast(BucketClient, bucket), prefix="p", data=DataOptions(parallel=2), clock=FixedClock()
+        cast(BucketClient, bucket),
+        prefix="p",
+        data=DataOptions(parallel=2),
+        clock=FakeClock(1000.9),
     )
 
 

@@ -11,25 +11,7 @@ from cosfs.model import BytesSource, Metadata
 from cosfs.store.base import Store
 from cosfs.store.content import digest_of
 from cosfs.store.memory import MemoryStore
-
-
-class FakeClock:
-    """A clock that a test moves."""
-
-    def __init__(self) -> None:
-        self.now = 1_000_000.75
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def wall(self) -> float:
-        return self.now
-
-    def wall_ns(self) -> int:
-        return int(self.now * 10**9)
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
+from tests.fakeclock import FakeClock
 
 
 class ShortSource(BytesSource):
@@ -45,7 +27,7 @@ def put(store: Store, path: str, data: bytes = b"") -> None:
 
 
 def test_times_are_whole_seconds_of_the_clock() -> None:
-    store = MemoryStore(clock=FakeClock())
+    store = MemoryStore(clock=FakeClock(1_000_000.75))
     put(store, "/f")
     entry = store.stat_file("/f")
     assert entry.mtime_ns == entry.ctime_ns == 1_000_000 * 10**9
@@ -96,11 +78,11 @@ def test_a_listing_lags() -> None:
     put(store, "/a")
     assert store.list_page("/").entries == {}
     assert store.stat_file("/a").size == 0
-    clock.sleep(3)
+    clock.advance(3)
     store.move_file("/a", "/b", overwrite=False)
-    clock.sleep(2)
+    clock.advance(2)
     assert set(store.list_page("/").entries) == {"a"}
-    clock.sleep(3)
+    clock.advance(3)
     assert set(store.list_page("/").entries) == {"b"}
     store.listing_lag_s = 0
     put(store, "/c")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cosfs.errors import ConfigError, InvalidName, NameTooLong
@@ -36,7 +36,6 @@ odd_segments = st.text(st.sampled_from(ODD), max_size=14)
 @example(name="‛‛？")
 @example(name="‛FF\udcff")
 @example(name="‛ ")
-@settings(max_examples=300, deadline=None)
 def test_a_name_comes_back_from_its_key(rules: NameRules, name: str) -> None:
     segment = rules.to_segment(name)
     assert segment and "/" not in segment and segment not in (".", "..")
@@ -49,7 +48,6 @@ def test_a_name_comes_back_from_its_key(rules: NameRules, name: str) -> None:
 @example(segment="‛C3‛A9")
 @example(segment=" ")
 @example(segment="‛‛‛FF‛")
-@settings(max_examples=300, deadline=None)
 def test_a_shown_key_comes_back_from_its_name(rules: NameRules, segment: str) -> None:
     name = rules.to_name(segment)
     if name is not None:
@@ -71,7 +69,6 @@ def test_every_short_odd_text_is_a_bijection(rules: NameRules) -> None:
 
 
 @given(name=linux_names | odd_names)
-@settings(max_examples=200, deadline=None)
 def test_portable_keys_hold_nothing_that_clients_refuse(name: str) -> None:
     segment = PORTABLE.to_segment(name)
     if QUOTE not in name:  # a quoted raw character names the key of another tool
@@ -81,7 +78,6 @@ def test_portable_keys_hold_nothing_that_clients_refuse(name: str) -> None:
 
 @BOTH
 @given(name=odd_names, cut=st.integers(0, 12))
-@settings(max_examples=200, deadline=None)
 def test_a_safe_prefix_is_one(rules: NameRules, name: str, cut: int) -> None:
     prefix = name[:cut]
     assert rules.to_segment(name).startswith(rules.safe_prefix(prefix))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cosfs.errors import AttributesTooLarge, InvalidArgument, NotPermitted
@@ -40,13 +40,11 @@ server_headers = meta_names | st.from_regex(
 
 @given(given_properties=st.dictionaries(meta_names | other_names, values, max_size=5))
 @example(given_properties={"x-cos-meta-a": b"", "mime.Type": b"\xff"})
-@settings(max_examples=100, deadline=None)
 def test_properties_come_back(given_properties: dict[str, bytes]) -> None:
     assert read(spell("/f", given_properties)) == given_properties
 
 
 @given(value=values.filter(bool))
-@settings(max_examples=100, deadline=None)
 def test_biz_attr_comes_back(value: bytes) -> None:
     spelling = spell("/f", {"biz_attr": value})
     spelling.biz_attr.encode()
@@ -54,13 +52,11 @@ def test_biz_attr_comes_back(value: bytes) -> None:
 
 
 @given(headers=st.dictionaries(server_headers, server_texts, max_size=5))
-@settings(max_examples=100, deadline=None)
 def test_headers_of_other_tools_are_written_back_unchanged(headers: dict[str, str]) -> None:
     assert spell("/f", read(Spelling(headers=headers))).headers == headers
 
 
 @given(text=server_texts)
-@settings(max_examples=100, deadline=None)
 def test_biz_attr_of_other_tools_is_written_back_unchanged(text: str) -> None:
     assert spell("/f", read(Spelling(biz_attr=text))).biz_attr == text
 
