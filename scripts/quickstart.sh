@@ -20,18 +20,22 @@ print(urllib.request.urlopen(sys.argv[1] + "/_server/stats", timeout=5).read().d
 
 # The server keeps its port from one time to the next if it can, so that mounts find it again.
 start_server() {
-    for port in ${COSFS_ENDPOINT##*:} 0; do
-        nohup "$cosfs" serve --data "$place/data" --port "$port" --bucket demo \
+    port=${COSFS_ENDPOINT##*:}
+    for attempt in 1 2 3 4 5 6 7 8 9 10; do
+        nohup "$cosfs" serve --data "$place/data" --port "${port:-0}" --bucket demo \
             >"$place/server.log" 2>&1 </dev/null &
         echo $! >"$place/server.pid"
-        while kill -0 "$(cat "$place/server.pid")" 2>/dev/null; do
-            if grep -s '^export COSFS_' "$place/server.log" >"$place/env" &&
-                grep -q DOWNLOAD_ENDPOINT "$place/env"; then
+        while kill -0 $! 2>/dev/null; do
+            if grep -q '^export COSFS_DOWNLOAD_ENDPOINT' "$place/server.log"; then
+                grep '^export COSFS_' "$place/server.log" >"$place/env"
                 . "$place/env"
                 return
             fi
             sleep 0.1
         done
+        # Either the port is taken by now, or a server that was told to stop has not ended yet.
+        grep -q 'data folder' "$place/server.log" || port=0
+        sleep 1
     done
     cat "$place/server.log" >&2
     fail "the server does not start"

@@ -124,9 +124,19 @@ class Server:
             self._listener.close()
         self._door.is_stopping = True
         if self._http is not None:
-            await self._http.shutdown(patience_s)
+            await _close_connections(self._http, patience_s)
         self._pool.shutdown(wait=True)
         self._state.close()
+
+
+async def _close_connections(http: web.Server, patience_s: float) -> None:
+    transports = [connection.transport for connection in http.connections]
+    await http.shutdown(patience_s)
+    for transport in transports:
+        if transport is not None:
+            transport.abort()  # What was not sent by now has had its time.
+    for _ in range(2):
+        await asyncio.sleep(0)  # asyncio closes the sockets a turn or two later.
 
 
 def _start_pool() -> ThreadPoolExecutor:

@@ -11,7 +11,7 @@ import itertools
 import json
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from aiohttp import ClientError, web
@@ -71,6 +71,11 @@ class Door:
         except asyncio.CancelledError:
             exchange.outcome = "stopped"
             raise
+        except Exception:
+            # While sending: nobody knows how much the client has, so it gets no more.
+            logger.exception("request %s failed", exchange.request_id)
+            drop(request)
+            response = web.Response()
         self.counters.bytes_in += exchange.received
         self.counters.bytes_out += exchange.sent.size
         if self._has_log and not exchange.is_control:
@@ -276,7 +281,8 @@ class Door:
         exchange.is_control = True
         request = exchange.request
         body = await request.content.read() if request.can_read_body else b""
-        if _is_loopback(request):
+        peer = request.transport.get_extra_info("peername") if request.transport else None
+        if is_loopback_peer(peer):
             status, value = answer_control(
                 self.counters, self.faults, request.method, target.path, body
             )
@@ -351,8 +357,8 @@ def _read_op(fields: Fields) -> str:
         return "?"
 
 
-def _is_loopback(request: web.BaseRequest) -> bool:
-    peer = request.transport.get_extra_info("peername") if request.transport else None
+def is_loopback_peer(peer: Sequence[Any] | None) -> bool:
+    """Tell whether a peer's socket address is one of this machine itself."""
     if not peer:
         return False
     try:

@@ -136,7 +136,8 @@ def read_plan(value: Any, known_ops: frozenset[str]) -> Plan:
         FaultError: with a sentence that says what is wrong.
     """
     _check_names(value, {item.name for item in fields(Plan)}, "the plan")
-    rules = value.get("rules") or []
+    rules = value.get("rules")
+    rules = [] if rules is None else rules
     if not isinstance(rules, list):
         raise FaultError("rules is not an array")
     seed = value.get("seed")

@@ -64,8 +64,13 @@ def folder_entry(info: FolderInfo) -> Entry:
         0,
         info.mtime * _SECOND,
         info.ctime * _SECOND,
-        metadata=Metadata(MappingProxyType(properties.read(Spelling(info.biz_attr)))),
+        metadata=folder_metadata(info.biz_attr),
     )
+
+
+def folder_metadata(biz_attr: str = "") -> Metadata:
+    """Return the metadata of a folder: its text is all there is."""
+    return Metadata(MappingProxyType(properties.read(Spelling(biz_attr))), MappingProxyType({}))
 
 
 class Showcase:

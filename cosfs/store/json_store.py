@@ -31,6 +31,7 @@ from cosfs.store.json_entries import (
     VersionMarks,
     file_entry,
     folder_entry,
+    folder_metadata,
     spelling_of,
 )
 from cosfs.store.json_upload import Uploader
@@ -89,7 +90,7 @@ class JsonStore:
             raise
         except NotFound:
             if path == paths.ROOT:
-                return Entry(Kind.FOLDER, implied=True, metadata=Metadata())
+                return Entry(Kind.FOLDER, implied=True, metadata=folder_metadata())
             raise
 
     def list_page(self, folder: str, *, prefix: str = "", cursor: str = "") -> ListPage:
@@ -144,7 +145,7 @@ class JsonStore:
             raise AlreadyExists("the root always exists", path=path)
         self._bucket.create_folder(key)
         now_ns = self._now_ns()
-        return Entry(Kind.FOLDER, 0, now_ns, now_ns, metadata=Metadata())
+        return Entry(Kind.FOLDER, 0, now_ns, now_ns, metadata=folder_metadata())
 
     def delete_folder(self, path: str) -> None:
         self._bucket.delete_folder(self._keys.folder(path))

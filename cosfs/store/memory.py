@@ -155,7 +155,7 @@ class MemoryStore:
     def stat_folder(self, path: str) -> Entry:
         self._begin("stat_folder", path)
         if path == paths.ROOT:
-            return Entry(Kind.FOLDER, metadata=Metadata())
+            return _with_facts(Entry(Kind.FOLDER, metadata=Metadata()))
         with self._lock:
             return self._look(_folder_key(path), path).entry
 
@@ -231,7 +231,7 @@ class MemoryStore:
         key = _folder_key(path)
         self._begin("make_folder", path)
         now_ns = self._now_ns()
-        entry = Entry(Kind.FOLDER, 0, now_ns, now_ns, metadata=Metadata())
+        entry = _with_facts(Entry(Kind.FOLDER, 0, now_ns, now_ns, metadata=Metadata()))
         with self._lock:
             if not key or self._objects.get(key) is not None:
                 raise AlreadyExists("there is a folder of this name", path=path)
@@ -319,13 +319,11 @@ def _held(path: str, metadata: Metadata) -> Metadata:
 
 def _with_facts(entry: Entry) -> Entry:
     assert entry.metadata is not None
-    facts = {
-        "cos.sha": entry.digest.encode(),
-        "cos.filelen": b"%d" % entry.size,
-        "cos.ctime": b"%d" % (entry.ctime_ns // 10**9),
-    }
-    if entry.is_folder:
-        return entry
+    facts: dict[str, bytes] = {}
+    if not entry.is_folder:
+        facts["cos.sha"] = entry.digest.encode()
+        facts["cos.filelen"] = b"%d" % entry.size
+        facts["cos.ctime"] = b"%d" % (entry.ctime_ns // 10**9)
     return replace(entry, metadata=Metadata(entry.metadata.properties, MappingProxyType(facts)))
 
 

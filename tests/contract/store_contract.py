@@ -156,7 +156,7 @@ class StoreContract:
     def test_probe_and_root(self, store: Store) -> None:
         store.probe()
         root = store.stat_folder("/")
-        assert root.is_folder
+        assert root.is_folder and root.metadata == Metadata({}, {})
         assert list_all(store, "/") == {}
 
     def test_a_file_is_what_was_written(self, store: Store) -> None:
@@ -174,8 +174,11 @@ class StoreContract:
         assert listed.metadata is None
         assert written.metadata is not None and found.metadata is not None
         assert written.metadata.properties == found.metadata.properties == {"biz_attr": b"demo"}
-        assert found.metadata.facts["cos.sha"] == written.digest.encode()
-        assert found.metadata.facts["cos.filelen"] == b"6"
+        assert written.metadata.facts is None
+        facts = found.metadata.facts
+        assert facts is not None
+        assert facts["cos.sha"] == written.digest.encode()
+        assert facts["cos.filelen"] == b"6"
         assert read(store, "/f", written) == data
 
     def test_an_empty_file(self, store: Store) -> None:
@@ -343,7 +346,8 @@ class StoreContract:
         for entry in (made, found, listed):
             assert entry.is_folder and not entry.implied and entry.size == 0
             assert abs(entry.mtime_ns / 1e9 - time.time()) < 10
-        assert found.metadata is not None and found.metadata.properties == {}
+        for entry in (made, found):
+            assert entry.metadata == Metadata({}, {})
         assert list_all(store, "/d") == {}
         with pytest.raises(AlreadyExists):
             store.make_folder("/d")

@@ -7,11 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from cosfs.clock import SystemClock
-from cosfs.config import Account, Credentials, Endpoints, NetworkOptions
-from cosfs.jsonapi.client import JsonApi
-from cosfs.jsonapi.replies import FileInfo
-from cosfs.server.running import APPID, SECRET_ID, SECRET_KEY
 from tests.mount.bench import Bench
 from tests.mount.directly import opened
 

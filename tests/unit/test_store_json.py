@@ -56,7 +56,7 @@ class FakeBucket:
         self.calls: list[tuple[str, str]] = []
         self.sent: list[dict[str, Any]] = []
         self.fail: dict[str, Callable[[str], StoreError | None]] = {}
-        self.etag: Callable[[str], str] = lambda key: self.files[key].sha
+        self.etag: Callable[[str], str] = self._sha
         self.listing = Listing((), "", True)
 
     def _begin(self, method: str, key: str) -> None:
@@ -64,6 +64,9 @@ class FakeBucket:
         error = self.fail.get(method, lambda key: None)(key)
         if error is not None:
             raise error
+
+    def _sha(self, key: str) -> str:
+        return self.files[key].sha
 
     def _look(self, key: str) -> FileInfo:
         if key not in self.files:

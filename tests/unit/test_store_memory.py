@@ -31,7 +31,7 @@ def test_times_are_whole_seconds_of_the_clock() -> None:
     put(store, "/f")
     entry = store.stat_file("/f")
     assert entry.mtime_ns == entry.ctime_ns == 1_000_000 * 10**9
-    assert entry.metadata is not None
+    assert entry.metadata is not None and entry.metadata.facts is not None
     assert entry.metadata.facts["cos.ctime"] == b"1000000"
 
 
