@@ -130,6 +130,8 @@ class Server:
 
 
 async def _close_connections(http: web.Server, patience_s: float) -> None:
+    for _ in range(3):
+        await asyncio.sleep(0)  # A connection may have been accepted and not be known yet.
     transports = [connection.transport for connection in http.connections]
     await http.shutdown(patience_s)
     for transport in transports:
