@@ -82,8 +82,8 @@ class Store(Protocol):
         Replaces an existing file unless ``create_only``. Properties of ``metadata`` that the old
         object had and the new one has not are gone. Readers see the old content or the new one.
         The facts of the entry's metadata are ``None``: only a stat knows them. Its times are a
-        guess of what the server says. When what does not travel with content fails, the error says that the
-        content is stored: storing once more is right.
+        guess of what the server says. When what does not travel with content fails, the error says
+        that the content is stored: storing once more is right.
 
         Raises:
             AlreadyExists: ``create_only`` and there is a file with this name.

@@ -215,6 +215,7 @@ class JsonStore:
             raise
         except NotFound:
             # It may be implied although its listing did not say so.
-            if not self._bucket.list_folder(key, num=2).entries:
+            page = self._bucket.list_folder(key, num=2)
+            if page.listover and not page.entries:
                 raise
             self._bucket.create_folder(key, wanted.biz_attr)

@@ -61,7 +61,7 @@ class FakeBucket:
 
     def _begin(self, method: str, key: str) -> None:
         self.calls.append((method, key))
-        error = self.fail.get(method, lambda key: None)(key)
+        error = self.fail[method](key) if method in self.fail else None
         if error is not None:
             raise error
 
