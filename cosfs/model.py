@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Protocol
 
@@ -28,35 +28,59 @@ class Version:
 
 
 @dataclass(frozen=True, slots=True)
-class Metadata:
-    """User-visible metadata of one object.
+class Attributes:
+    """POSIX attributes that a program set explicitly; ``None`` leaves the mount's default.
 
-    ``properties`` can be set: names are those of the extended attributes without ``user.``
-    (``biz_attr``, ``x-cos-meta-owner``, ``content_type`` ...), values are any bytes.
-    ``facts`` are what the server alone decides (``cos.sha``, ``cos.access_url`` ...), ``None``
-    where it was not asked: what a mount has just written itself.
+    ``mode`` is a whole ``st_mode``, type bits included: they tell a symbolic link (whose content is
+    its target), a FIFO, a socket or a device from a file. ``rdev`` is a device's number.
+    """
+
+    mode: int | None = None
+    uid: int | None = None
+    gid: int | None = None
+    mtime_ns: int | None = None
+    rdev: int | None = None
+
+    def merged(self, newer: Attributes) -> Attributes:
+        """Return these attributes, overridden by what ``newer`` sets."""
+        return Attributes(
+            *(
+                old if new is None else new
+                for old, new in (
+                    (self.mode, newer.mode),
+                    (self.uid, newer.uid),
+                    (self.gid, newer.gid),
+                    (self.mtime_ns, newer.mtime_ns),
+                    (self.rdev, newer.rdev),
+                )
+            )
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """What stands beside the content of one object.
+
+    ``properties`` can be set by users: names are those of the extended attributes without
+    ``user.`` (``biz_attr``, ``x-cos-meta-owner``, ``content_type`` ...), values are any bytes.
+    ``attributes`` are POSIX's. ``facts`` are what the server alone decides (``cos.sha``,
+    ``cos.access_url`` ...), ``None`` where it was not asked: what a mount has just written itself.
     """
 
     properties: Mapping[str, bytes] = field(default_factory=lambda: MappingProxyType({}))
     facts: Mapping[str, bytes] | None = None
+    attributes: Attributes = Attributes()
 
     def with_property(self, name: str, value: bytes | None) -> Metadata:
         """Return a copy in which ``name`` has ``value``, or is absent when that is ``None``."""
         changed = {key: old for key, old in self.properties.items() if key != name}
         if value is not None:
             changed[name] = value
-        return Metadata(MappingProxyType(changed), self.facts)
+        return replace(self, properties=MappingProxyType(changed))
 
-
-@dataclass(frozen=True, slots=True)
-class Attributes:
-    """POSIX attributes that a program set explicitly; ``None`` leaves the mount's default."""
-
-    mode: int | None = None
-    uid: int | None = None
-    gid: int | None = None
-    mtime_ns: int | None = None
-    atime_ns: int | None = None
+    def with_attributes(self, newer: Attributes) -> Metadata:
+        """Return a copy in which the attributes that ``newer`` sets override."""
+        return replace(self, attributes=self.attributes.merged(newer))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +100,6 @@ class Entry:
     digest: str = ""
     implied: bool = False
     metadata: Metadata | None = None
-    attributes: Attributes = Attributes()
 
     @property
     def is_folder(self) -> bool:
@@ -92,11 +115,13 @@ class ListPage:
     """One page of a folder's listing.
 
     ``entries`` maps base names (no slash) to entries and may be empty although more follows.
-    ``cursor`` asks for the next page; ``None`` means that this was the last one.
+    ``cursor`` asks for the next page; ``None`` means that this was the last one. ``marked`` says that
+    the folder's mark is on this page: some of its names may have stored attributes.
     """
 
     entries: Mapping[str, Entry]
     cursor: str | None
+    marked: bool = False
 
 
 class Source(Protocol):

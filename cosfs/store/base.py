@@ -6,6 +6,12 @@ method may be called by many threads at once, blocks until it is done, and ends 
 time budget. All raise the neutral classes of ``errors``: ``StoreError`` and below, and
 ``NameTooLong`` or ``InvalidName`` (nothing sent) for a path that cannot be spelt.
 
+**Marks.** A listing does not carry POSIX attributes, and a stat per name is what makes other mounts
+slow. So a folder can have a *mark*, which its listing shows: without it, none of the names in it
+has stored attributes, and no stat is needed. The file system makes the mark before it stores the
+first attributes of a name in the folder. The mark also holds what the folder itself has beyond
+``biz_attr``: its own attributes and its other properties.
+
 A change whose answer was lost is settled inside the store by looking, so an exception of a changing
 method means: either not done, or (``Unavailable`` only) nobody could find out.
 """
@@ -43,10 +49,24 @@ class Store(Protocol):
         ...
 
     def stat_folder(self, path: str) -> Entry:
-        """Return the folder at ``path``, metadata included. An implied folder is ``NotFound``.
+        """Return the folder at ``path`` with its ``biz_attr``; an implied one is ``NotFound``.
 
-        The root always exists; it may be implied.
+        What its mark holds is not among the metadata. The root always exists; it may be implied.
         Cost: 1 request.
+        """
+        ...
+
+    def stat_mark(self, folder: str) -> Metadata:
+        """Return what the mark of ``folder`` holds: its attributes and properties but ``biz_attr``.
+
+        Raises ``NotFound`` if the folder has no mark. Cost: 1 request.
+        """
+        ...
+
+    def mark_folder(self, folder: str) -> None:
+        """Mark ``folder``, which may be the root: names in it may have stored attributes from now.
+
+        What an existing mark holds stays. Cost: 1 request.
         """
         ...
 
@@ -112,24 +132,25 @@ class Store(Protocol):
         """Create a folder. Raises ``AlreadyExists`` if it really exists. Cost: 1 request."""
         ...
 
-    def delete_folder(self, path: str) -> None:
-        """Remove an empty folder. The caller has made sure that it is empty: a server may keep
+    def delete_folder(self, path: str, *, marked: bool) -> None:
+        """Remove an empty folder, before it its mark if it is ``marked``. The caller has made sure that it is empty: a server may keep
         what lies below and drop the folder alone. Raises ``NotFound`` for an implied one,
-        ``FolderNotEmpty`` where the server checks. Cost: 1 request.
+        ``FolderNotEmpty`` where the server checks. Cost: 1 request, 1 more if ``marked``.
         """
         ...
 
     def set_metadata(self, path: str, entry: Entry, metadata: Metadata) -> None:
-        """Make ``metadata.properties`` the whole of the settable properties of ``path``.
+        """Make properties and attributes of ``metadata`` the whole of what ``path`` has.
 
         ``entry`` tells file from folder and, by its ``metadata``, what is there now, so that only
         what differs is sent; all is, where it is ``None``. An implied folder becomes a real one.
 
         Raises:
             NotFound: it is gone.
-            NotSupported: a folder cannot carry such a property here.
+            NotSupported: the root cannot carry ``biz_attr`` here.
             AttributesTooLarge: more than the server takes; nothing is sent.
-        Cost: 1 request; none when nothing differs.
+        Cost: 1 request; none when nothing differs; for a folder 1 each for ``biz_attr`` and the mark,
+            which is made if it is missing (1 more).
         """
         ...
 
