@@ -115,8 +115,8 @@ class ListPage:
     """One page of a folder's listing.
 
     ``entries`` maps base names (no slash) to entries and may be empty although more follows.
-    ``cursor`` asks for the next page; ``None`` means that this was the last one. ``marked`` says that
-    the folder's mark is on this page: some of its names may have stored attributes.
+    ``cursor`` asks for the next page; ``None`` means that this was the last one. ``marked`` says
+    that the folder's mark is on this page: some of its names may have stored attributes.
     """
 
     entries: Mapping[str, Entry]

@@ -281,7 +281,7 @@ def _advice(words: str) -> str:
         ("user_allow_other", "write user_allow_other into /etc/fuse.conf, or leave allow_other"),
         ("modprobe", "load the kernel module with modprobe fuse"),
         ("write access", "mount on a directory of your own"),
-        ("/dev/fuse: permission denied", "you may not use /dev/fuse: ask for that, or be root"),
+        ("/dev/fuse: permission denied", "let root run chmod 666 /dev/fuse, or mount as root"),
         ("not permitted", "the kernel refuses mounts here: a container needs"
          " --cap-add SYS_ADMIN --device /dev/fuse"),
         ("fusermount", "install the package fuse3"),

@@ -53,6 +53,6 @@ need_python() {
     # Nothing to do while setup.cfg is older than what was installed from it.
     [ ! ".venv/has-$1" -nt setup.cfg ] || return 0
     echo "installing Python packages into .venv"
-    .venv/bin/pip install -q --disable-pip-version-check -e ".[$1]"
+    .venv/bin/pip install -q --disable-pip-version-check --use-pep517 -e ".[$1]"
     touch ".venv/has-$1"
 }

@@ -60,6 +60,9 @@ class RangeDownload:
             stream.close()
 
     def _check(self, downloaded: Downloaded, begin: int, status: int) -> None:
+        if status == 200 and not downloaded.etag:
+            # No object comes without one (3.15): it is a page of something on the way.
+            raise MalformedReply("no object but some page", path=self._key, reply=ReplyInfo(status))
         first = self._first = self._first or downloaded
         now = (downloaded.total_size, downloaded.etag, downloaded.last_modified)
         if now != (first.total_size, first.etag, first.last_modified):

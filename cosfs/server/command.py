@@ -18,7 +18,7 @@ from cosfs.server.credentials import load_or_make_account
 from cosfs.server.objects import PRIVATE, PUBLIC_READ
 from cosfs.server.signatures import Account
 from cosfs.server.state import DataFolderInUse
-from cosfs.server.switches import Switches
+from cosfs.server.switches import MIB, Switches
 
 if TYPE_CHECKING:
     from cosfs.server.app import Options
@@ -106,6 +106,7 @@ def _add_switches(parser: argparse.ArgumentParser) -> None:
     add("--list-delay", type=float, default=0.0, metavar="SECONDS")
     add("--max-sign-days", type=int, default=0, metavar="N", help="0: any (90 is documented)")
     add("--rate", type=float, default=0.0, metavar="N", help="requests a second before -71")
+    add("--max-upload", type=int, default=20 * MIB, metavar="BYTES", help="largest single upload")
     add("--session-hours", type=float, default=24.0, metavar="N", help="life of slice sessions")
     add("--download-suffix", default="", metavar="SUFFIX", help="host names in access_url")
 
@@ -168,7 +169,7 @@ def _is_loopback(host: str) -> bool:
 def _read_switches(arguments: argparse.Namespace) -> Switches:
     if not 1 <= arguments.page_size <= 1000:
         raise UsageError("--page-size is 1 to 1000")
-    for name in ("list_delay", "max_sign_days", "rate", "session_hours"):
+    for name in ("list_delay", "max_sign_days", "rate", "session_hours", "max_upload"):
         if getattr(arguments, name) < 0:
             raise UsageError(f"--{name.replace('_', '-')} is not negative")
     return Switches(
@@ -190,6 +191,7 @@ def _read_switches(arguments: argparse.Namespace) -> Switches:
         requests_per_second=arguments.rate,
         session_hours=arguments.session_hours,
         download_suffix=arguments.download_suffix,
+        max_upload_bytes=arguments.max_upload,
     )
 
 

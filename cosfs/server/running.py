@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 from cosfs.server.app import Options, Server
 from cosfs.server.objects import PRIVATE, PUBLIC_READ
@@ -206,8 +206,15 @@ class ServerProcess:
         appid: str | int = APPID,
         secret_id: str = SECRET_ID,
         secret_key: str = SECRET_KEY,
+        stderr: IO[str] | None = None,
     ) -> None:
-        """Remember what to start; `arguments` are further options of `cosfs serve`."""
+        """Remember what to start.
+
+        Args:
+            arguments: further options of `cosfs serve`.
+            stderr: where the server's log goes; None leaves it to this process's own.
+        """
+        self._stderr = stderr
         self.appid = str(appid)
         self.secret_id = secret_id
         self.secret_key = secret_key
@@ -235,7 +242,11 @@ class ServerProcess:
         command = [sys.executable, "-m", "cosfs.server", "--port", str(self._port)]
         environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
         self._process = subprocess.Popen(
-            command + self._arguments, stdout=subprocess.PIPE, text=True, env=environment
+            command + self._arguments,
+            stdout=subprocess.PIPE,
+            stderr=self._stderr,
+            text=True,
+            env=environment,
         )
         assert self._process.stdout is not None
         line = self._process.stdout.readline()

@@ -133,9 +133,11 @@ class Store(Protocol):
         ...
 
     def delete_folder(self, path: str, *, marked: bool) -> None:
-        """Remove an empty folder, before it its mark if it is ``marked``. The caller has made sure that it is empty: a server may keep
-        what lies below and drop the folder alone. Raises ``NotFound`` for an implied one,
-        ``FolderNotEmpty`` where the server checks. Cost: 1 request, 1 more if ``marked``.
+        """Remove an empty folder, before it its mark if it is ``marked``.
+
+        The caller has made sure that it is empty: a server may keep what lies below and drop the
+        folder alone. Raises ``NotFound`` for an implied one, ``FolderNotEmpty`` where the server
+        checks. Cost: 1 request, 1 more if ``marked``.
         """
         ...
 
@@ -149,8 +151,8 @@ class Store(Protocol):
             NotFound: it is gone.
             NotSupported: the root cannot carry ``biz_attr`` here.
             AttributesTooLarge: more than the server takes; nothing is sent.
-        Cost: 1 request; none when nothing differs; for a folder 1 each for ``biz_attr`` and the mark,
-            which is made if it is missing (1 more).
+        Cost: 1 request; none when nothing differs; for a folder 1 each for ``biz_attr`` and the
+            mark, which is made if it is missing (1 more).
         """
         ...
 
