@@ -169,9 +169,14 @@ def test_a_range_beyond_the_end(reply: FakeStream) -> None:
 
 @pytest.mark.parametrize(
     "reply",
-    [content(b"1234", 1, 9), content(b"0123", 8, 12), FakeStream(206, b"0123", {}),
-     FakeStream(200, b"0123", {}), FakeStream(200, b"<html>Log in</html>", {"content-length": "19"})],
-)  # fmt: skip
+    [
+        content(b"1234", 1, 9),
+        content(b"0123", 8, 12),
+        FakeStream(206, b"0123", {}),
+        FakeStream(200, b"0123", {}),
+        FakeStream(200, b"<html>Log in</html>", {"content-length": "19"}),
+    ],
+)
 def test_a_reply_that_is_not_what_was_asked(reply: FakeStream) -> None:
     with pytest.raises(errors.MalformedReply):
         fetch(5, 4, *[reply] * 3)
