@@ -63,10 +63,11 @@ class Store(Protocol):
         """
         ...
 
-    def mark_folder(self, folder: str) -> None:
+    def mark_folder(self, folder: str, holding: Metadata = Metadata()) -> bool:
         """Mark ``folder``, which may be the root: names in it may have stored attributes from now.
 
-        What an existing mark holds stays. Cost: 1 request.
+        Returns whether the mark was made, with what it is to be ``holding`` of the folder's own
+        attributes and properties; an existing mark stays as it is. Cost: 1 request.
         """
         ...
 
