@@ -56,30 +56,33 @@ class MultipartBody:
         return len(self._head) + self._middle + len(self._tail)
 
     def read(self, size: int = -1) -> bytes:
-        """Return the next bytes: at most ``size``, at least one before the end.
+        """Return the next ``size`` bytes, fewer only at the end; all that is left when negative.
 
         Raises:
             SourceFailed: the source cannot be read or is shorter than it was.
         """
         left = len(self) - self._position
         wanted = left if size < 0 else min(size, left)
-        if not wanted:
-            return b""
-        if self._on_read is not None:
+        if wanted and self._on_read is not None:
             self._on_read()
+        # Across the borders: a small form goes out in one piece.
+        pieces = []
+        while wanted:
+            piece = self._next(wanted)
+            self._position += len(piece)
+            wanted -= len(piece)
+            pieces.append(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _next(self, wanted: int) -> bytes:
         start = self._position
         in_content = start - len(self._head)
         if in_content < 0:
-            data = self._head[start : start + wanted]
-        elif in_content < self._middle and self._content is not None:
+            return self._head[start : start + wanted]
+        if in_content < self._middle and self._content is not None:
             length = min(wanted, self._middle - in_content)
-            data = _read_source(self._content, in_content, length)
-        else:
-            data = self._tail[in_content - self._middle :][:wanted]
-        self._position += len(data)
-        if size < 0:
-            return data + self.read()
-        return data
+            return _read_source(self._content, in_content, length)
+        return self._tail[in_content - self._middle :][:wanted]
 
 
 def _part_head(boundary: str, name: str) -> bytes:

@@ -360,7 +360,7 @@ def test_an_upload_is_streamed(transport: HttpTransport) -> None:
         b" filename=\"filecontent\"\r\n\r\n" + expected + b"\r\n--frontier--\r\n"
     )
     assert max(source.asked) == 256 * 1024, "neither the whole nor crumbs"
-    assert len(moved) >= 5
+    assert len(moved) >= 4
     assert transport.counters()["upload"].bytes_sent == len(body)
 
 
