@@ -1,0 +1,114 @@
+"""Owns reading content that is to be stored: files, bytes, file objects; must not know requests.
+
+Each is a ``model.Source``: any part may be read, by any number of threads.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, BinaryIO
+
+from cosfs.errors import SourceFailed
+from cosfs.model import Source
+
+
+class FileSource:
+    """An open local file; its size is that of when it was opened."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self.size = os.fstat(fd).st_size
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        data = os.pread(self._fd, length, offset)
+        while data and len(data) < length:
+            more = os.pread(self._fd, length - len(data), offset + len(data))
+            if not more:
+                break
+            data += more
+        return data
+
+
+class BufferSource:
+    """Bytes, or what looks like them."""
+
+    def __init__(self, data: Any) -> None:
+        self._view = memoryview(data).cast("B")
+        self.size = len(self._view)
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        return bytes(self._view[offset : offset + length])
+
+
+class StreamSource:
+    """What a binary file object holds from where it stands to its end. One thread reads at a time.
+
+    Never by its descriptor: what it reads there may be something else (compressed, for example).
+    """
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._lock = threading.Lock()
+        with _foreign():
+            self._begin = stream.tell()
+            self.size = max(0, stream.seek(0, os.SEEK_END) - self._begin)
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        data = b""
+        with self._lock, _foreign():
+            self._stream.seek(self._begin + offset)
+            while len(data) < length:
+                more = self._stream.read(length - len(data))
+                if not more:
+                    break
+                data += more
+        return data
+
+    def restore(self) -> None:
+        """Leave the file object where it stood."""
+        with _foreign():
+            self._stream.seek(self._begin)
+
+
+@contextmanager
+def _foreign() -> Iterator[None]:
+    """Turn whatever a file object of someone else raises into ``SourceFailed``."""
+    try:
+        yield
+    except Exception as error:
+        raise SourceFailed(f"data cannot be read ({type(error).__name__}: {error})") from error
+
+
+@contextmanager
+def open_file(path: str) -> Iterator[Source]:
+    """Open a local file for the time of one call.
+
+    Raises:
+        SourceFailed: it cannot be opened.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise SourceFailed(f"local_file {path} cannot be read ({error.strerror})") from error
+    try:
+        yield FileSource(fd)
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def open_data(data: Any) -> Iterator[Source]:
+    """Take bytes, or a file object, for the time of one call; leave the latter where it stood.
+
+    Raises:
+        SourceFailed: the file object cannot be read.
+    """
+    if not hasattr(data, "read"):
+        yield BufferSource(data)
+        return
+    source = StreamSource(data)
+    yield source
+    source.restore()
