@@ -63,8 +63,6 @@ class MultipartBody:
         """
         left = len(self) - self._position
         wanted = left if size < 0 else min(size, left)
-        if wanted and self._on_read is not None:
-            self._on_read()
         # Across the borders: a small form goes out in one piece.
         pieces = []
         while wanted:
@@ -72,6 +70,8 @@ class MultipartBody:
             self._position += len(piece)
             wanted -= len(piece)
             pieces.append(piece)
+        if pieces and self._on_read is not None:
+            self._on_read()
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _next(self, wanted: int) -> bytes:
