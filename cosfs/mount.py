@@ -278,7 +278,7 @@ def _no_answer(plan: Plan, what: str) -> Failure:
 def _advice(words: str) -> str:
     """Return what helps against a refusal of libfuse, fusermount or the kernel."""
     answers: tuple[tuple[str, str], ...] = (
-        ("user_allow_other", "write user_allow_other into /etc/fuse.conf, or leave allow_other out"),
+        ("user_allow_other", "write that line into /etc/fuse.conf, or leave allow_other out"),
         ("modprobe", "load the kernel module with modprobe fuse"),
         ("write access", "mount on a directory of your own"),
         ("/dev/fuse: permission denied", "let root run chmod 666 /dev/fuse, or mount as root"),

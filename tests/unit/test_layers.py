@@ -68,7 +68,6 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "cachetools": ("vfs",),
     "fuse": ("fuse.binding", "fuse.pool"),
     "aiohttp": ("server",),
-    "sqlite3": ("server",),
     # Clocks are injected; sleeping is the clock's business too.
     "time": ("clock", "server"),
     "datetime": ("jsonapi", "server"),
