@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import http.client
 import logging
+import socket
 import ssl
 import threading
 from collections.abc import Iterator, Mapping
@@ -322,7 +323,7 @@ def _reason(causes: list[BaseException]) -> str:
     for item in causes:
         if isinstance(item, urllib3_errors.ProxyError):
             return "the proxy cannot be reached or refuses"
-        if isinstance(item, urllib3_errors.NameResolutionError):
+        if isinstance(item, socket.gaierror):
             return "the host name is unknown"
         # Exactly: a connection that was refused is of a subclass.
         if type(item) is urllib3_errors.ConnectTimeoutError:
