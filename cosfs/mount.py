@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import resource
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -101,8 +102,14 @@ def run(plan: Plan, *, foreground: bool) -> ExitCode:
         patience_s=_START_S,
         on_silence=_no_answer(plan, f"no answer within {_START_S:g} s"),
     )
-    # The kernel lets this wait until the file system has said hello, then asks it for the root.
-    os.stat(plan.mountpoint)
+    try:
+        # The kernel lets this wait until the file system has said hello, then asks for the root.
+        os.stat(plan.mountpoint)
+    except OSError as error:
+        raise Failure(
+            ExitCode.FUSE,
+            f"the mount on {plan.mountpoint} does not answer ({error.strerror}): see {log_file}",
+        ) from error
     return ExitCode.OK
 
 
@@ -139,6 +146,7 @@ def serve_store(
     """Mount ``store`` and serve it; see ``serve``."""
     binding = _load_binding()
     options = plan.options
+    _allow_many_files()
     fs = FileSystem(
         store,
         clock=clock,
@@ -212,6 +220,12 @@ def _load_binding() -> Any:
             " (libfuse2t64 on Ubuntu 24.04 and later), for example with apt-get install libfuse2"
         ) from error
     return binding
+
+
+def _allow_many_files() -> None:
+    """Take all descriptors one may have: files that are being written need one each."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _probe(plan: Plan, clock: Clock) -> None:
