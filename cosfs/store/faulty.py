@@ -21,6 +21,8 @@ from cosfs.store.base import Store
 
 T = TypeVar("T")
 
+_NOTHING = Metadata()
+
 
 class Body(enum.Enum):
     """What happens to bytes on their way to the reader."""
@@ -135,6 +137,12 @@ class FaultyStore:
     def stat_folder(self, path: str) -> Entry:
         return self._run("stat_folder", lambda: self._inner.stat_folder(path), path)
 
+    def stat_mark(self, folder: str) -> Metadata:
+        return self._run("stat_mark", lambda: self._inner.stat_mark(folder), folder)
+
+    def mark_folder(self, folder: str, holding: Metadata = _NOTHING) -> bool:
+        return self._run("mark_folder", lambda: self._inner.mark_folder(folder, holding), folder)
+
     def list_page(self, folder: str, *, prefix: str = "", cursor: str = "") -> ListPage:
         return self._run(
             "list_page",
@@ -174,11 +182,13 @@ class FaultyStore:
     def delete_file(self, path: str) -> None:
         self._run("delete_file", lambda: self._inner.delete_file(path), path)
 
-    def make_folder(self, path: str) -> Entry:
-        return self._run("make_folder", lambda: self._inner.make_folder(path), path)
+    def make_folder(self, path: str, *, biz_attr: bytes = b"") -> Entry:
+        return self._run(
+            "make_folder", lambda: self._inner.make_folder(path, biz_attr=biz_attr), path
+        )
 
-    def delete_folder(self, path: str) -> None:
-        self._run("delete_folder", lambda: self._inner.delete_folder(path), path)
+    def delete_folder(self, path: str, *, marked: bool) -> None:
+        self._run("delete_folder", lambda: self._inner.delete_folder(path, marked=marked), path)
 
     def set_metadata(self, path: str, entry: Entry, metadata: Metadata) -> None:
         self._run("set_metadata", lambda: self._inner.set_metadata(path, entry, metadata), path)

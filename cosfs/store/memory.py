@@ -2,17 +2,17 @@
 
 It has the habits of a server that a file system must live with: real and implied folders, pages
 that may be empty, listings that lag, times in whole seconds, a deletion of a folder that keeps
-what lies below.
+what lies below. The mark of a folder is a name in it like any other but that it is not shown: it
+takes a place in listings, and a folder that has nothing else is implied by it.
 """
 
 from __future__ import annotations
 
-import bisect
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import MappingProxyType
 
 from cosfs import paths
@@ -21,8 +21,6 @@ from cosfs.errors import (
     AlreadyExists,
     BadRequest,
     FolderNotEmpty,
-    InvalidName,
-    NameTooLong,
     NotFound,
     NotSupported,
     ObjectChanged,
@@ -30,50 +28,26 @@ from cosfs.errors import (
 )
 from cosfs.model import Entry, Kind, ListPage, Metadata, Source, Version
 from cosfs.store import content, properties
-from cosfs.store.names import KEY_MAX, is_reserved
+from cosfs.store.memory_objects import (
+    MARK,
+    Index,
+    Object,
+    behind,
+    decoded,
+    encoded,
+    file_key,
+    folder_key,
+    is_mark,
+    mark_key,
+    path_of,
+)
+from cosfs.store.names import is_reserved
 
 #: Told the method's name and the path before each call: a test changes the store behind its
 #: user's back here.
 Hook = Callable[[str, str], None]
 
-
-@dataclass(frozen=True, slots=True)
-class _Object:
-    """A file, or the marker of a folder; its entry carries the metadata."""
-
-    entry: Entry
-    data: bytes = b""
-
-
-class _Index:
-    """Objects by key in the order of their bytes. Its user locks."""
-
-    def __init__(self) -> None:
-        self._keys: list[bytes] = []
-        self._objects: dict[bytes, _Object] = {}
-
-    def change(self, key: bytes, found: _Object | None) -> None:
-        known = key in self._objects
-        if found is not None:
-            self._objects[key] = found
-            if not known:
-                bisect.insort(self._keys, key)
-        elif known:
-            del self._objects[key]
-            del self._keys[bisect.bisect_left(self._keys, key)]
-
-    def get(self, key: bytes) -> _Object | None:
-        return self._objects.get(key)
-
-    def first_from(self, key: bytes, prefix: bytes) -> bytes | None:
-        """Return the first key that begins with ``prefix`` and is not before ``key``."""
-        position = bisect.bisect_left(self._keys, max(key, prefix))
-        if position < len(self._keys) and self._keys[position].startswith(prefix):
-            return self._keys[position]
-        return None
-
-    def items(self) -> Iterator[tuple[bytes, _Object]]:
-        return ((key, self._objects[key]) for key in self._keys)
+_NOTHING = Metadata()
 
 
 class MemoryStore:
@@ -107,9 +81,9 @@ class MemoryStore:
         self.hook = hook
         self.requests: Counter[str] = Counter()
         self._lock = threading.Lock()
-        self._objects = _Index()
-        self._listed = _Index()  # what listings know
-        self._late: deque[tuple[float, bytes, _Object | None]] = deque()
+        self._objects = Index()
+        self._listed = Index()  # what listings know
+        self._late: deque[tuple[float, bytes, Object | None]] = deque()
         self._unseen = threading.local()
         self._closed = False
 
@@ -129,7 +103,7 @@ class MemoryStore:
         """Return the content of every file by its path."""
         with self._lock:
             return {
-                _path(key): found.data
+                path_of(key): found.data
                 for key, found in self._objects.items()
                 if not found.entry.is_folder
             }
@@ -137,7 +111,20 @@ class MemoryStore:
     def folders(self) -> list[str]:
         """Return the paths of the real folders but the root."""
         with self._lock:
-            return [_path(key) for key, found in self._objects.items() if found.entry.is_folder]
+            return [
+                path_of(key)
+                for key, found in self._objects.items()
+                if found.entry.is_folder and not is_mark(key)
+            ]
+
+    def marks(self) -> dict[str, Metadata]:
+        """Return what the mark of every marked folder holds, by the folder's path."""
+        with self._lock:
+            return {
+                path_of(key[: -len(MARK)]): _metadata_of(found)
+                for key, found in self._objects.items()
+                if is_mark(key)
+            }
 
     # The store.
 
@@ -145,46 +132,64 @@ class MemoryStore:
         self._begin("probe", paths.ROOT)
 
     def check_path(self, path: str) -> None:
-        _folder_key(path)
+        folder_key(path)
 
     def stat_file(self, path: str) -> Entry:
         self._begin("stat_file", path)
         with self._lock:
-            return self._look(_key(path), path).entry
+            return self._look(file_key(path), path).entry
 
     def stat_folder(self, path: str) -> Entry:
         self._begin("stat_folder", path)
         if path == paths.ROOT:
             return _with_facts(Entry(Kind.FOLDER, metadata=Metadata()))
         with self._lock:
-            return self._look(_folder_key(path), path).entry
+            return self._look(folder_key(path), path).entry
+
+    def stat_mark(self, folder: str) -> Metadata:
+        self._begin("stat_mark", folder)
+        with self._lock:
+            return _metadata_of(self._look(mark_key(folder), folder))
+
+    def mark_folder(self, folder: str, holding: Metadata = _NOTHING) -> bool:
+        key = mark_key(folder)
+        _own, other = _split(_held(folder, holding))
+        self._begin("mark_folder", folder)
+        with self._lock:
+            if self._objects.get(key) is not None:
+                return False
+            self._put(key, self._new_folder(other))
+            return True
 
     def list_page(self, folder: str, *, prefix: str = "", cursor: str = "") -> ListPage:
         self._begin("list_page", folder)
-        base = _folder_key(folder)
-        begin = base + _encoded(prefix)
+        base = folder_key(folder)
+        begin = base + encoded(prefix)
         entries: dict[str, Entry] = {}
+        marked = False
         with self._lock:
             self._catch_up()
-            last = _encoded(cursor)
-            key = self._listed.first_from(_behind(last, base), begin)
+            last = encoded(cursor)
+            key = self._listed.first_from(behind(last, base), begin)
             for _ in range(self._page_size):
                 if key == base and not self._marker_slot:
-                    key = self._listed.first_from(_behind(key, base), begin)
+                    key = self._listed.first_from(behind(key, base), begin)
                 if key is None:
                     break
                 name, slash, _rest = key[len(base) :].partition(b"/")
                 last = base + name + slash
-                if name and not is_reserved(_decoded(name), at_root=not base):
-                    entries[_decoded(name)] = self._listed_entry(last)
-                key = self._listed.first_from(_behind(last, base), begin)
-        return ListPage(MappingProxyType(entries), None if key is None else _decoded(last))
+                marked = marked or name + slash == MARK
+                if name and not is_reserved(decoded(name), at_root=not base):
+                    entries[decoded(name)] = self._listed_entry(last)
+                key = self._listed.first_from(behind(last, base), begin)
+        cursor_after = None if key is None else decoded(last)
+        return ListPage(MappingProxyType(entries), cursor_after, marked)
 
     def read_range(self, path: str, offset: int, into: memoryview, version: Version) -> None:
         content.check_range(path, offset, len(into), version)
         self._begin("read_range", path)
         with self._lock:
-            found = self._look(_key(path), path)
+            found = self._look(file_key(path), path)
         if found.entry.version != version:
             raise ObjectChanged("the file is another version now", path=path)
         into[:] = found.data[offset : offset + len(into)]
@@ -192,7 +197,7 @@ class MemoryStore:
     def write_file(
         self, path: str, source: Source, *, metadata: Metadata, create_only: bool = False
     ) -> Entry:
-        key = _key(path)
+        key = file_key(path)
         held = _held(path, metadata)
         self._begin("write_file", path)
         data = b"".join(content.chunks(source))
@@ -205,11 +210,11 @@ class MemoryStore:
             if old is not None and create_only:
                 same = old.entry.version == entry.version
                 raise (SameContentExists if same else AlreadyExists)("it is there", path=path)
-            self._put(key, _Object(_with_facts(entry), data))
+            self._put(key, Object(_with_facts(entry), data))
         return entry
 
     def move_file(self, old: str, new: str, *, overwrite: bool) -> None:
-        old_key, new_key = _key(old), _key(new)
+        old_key, new_key = file_key(old), file_key(new)
         self._begin("move_file", old)
         with self._lock:
             found = self._look(old_key, old)
@@ -218,52 +223,56 @@ class MemoryStore:
             now_ns = self._now_ns()
             entry = replace(found.entry, mtime_ns=now_ns, ctime_ns=now_ns)
             self._put(old_key, None)
-            self._put(new_key, _Object(_with_facts(entry), found.data))
+            self._put(new_key, Object(_with_facts(entry), found.data))
 
     def delete_file(self, path: str) -> None:
-        key = _key(path)
+        key = file_key(path)
         self._begin("delete_file", path)
         with self._lock:
             self._look(key, path)
             self._put(key, None)
 
-    def make_folder(self, path: str) -> Entry:
-        key = _folder_key(path)
+    def make_folder(self, path: str, *, biz_attr: bytes = b"") -> Entry:
+        key = folder_key(path)
+        held = _held(path, Metadata({properties.BIZ_ATTR: biz_attr}))
         self._begin("make_folder", path)
-        now_ns = self._now_ns()
-        entry = _with_facts(Entry(Kind.FOLDER, 0, now_ns, now_ns, metadata=Metadata()))
+        made = self._new_folder(held)
         with self._lock:
             if not key or self._objects.get(key) is not None:
                 raise AlreadyExists("there is a folder of this name", path=path)
-            self._put(key, _Object(entry))
-        return entry
+            self._put(key, made)
+        return made.entry
 
-    def delete_folder(self, path: str) -> None:
-        key = _folder_key(path)
+    def delete_folder(self, path: str, *, marked: bool) -> None:
+        key = folder_key(path)
         self._begin("delete_folder", path)
         if not key:
             raise BadRequest("the root cannot be deleted", path=path)
         with self._lock:
+            mark = self._objects.get(key + MARK) if marked else None
+            if mark is not None:
+                self._put(key + MARK, None)
             self._look(key, path)
             if self._refuse_full_folders and self._objects.first_from(key + b"\0", key):
+                if mark is not None:
+                    self._put(key + MARK, mark)
                 raise FolderNotEmpty("the folder is not empty", path=path)
             self._put(key, None)
 
     def set_metadata(self, path: str, entry: Entry, metadata: Metadata) -> None:
-        key = _folder_key(path) if entry.is_folder else _key(path)
         held = _held(path, metadata)
-        if path == paths.ROOT:
-            raise NotSupported(path, hint="the root has no metadata")
-        if entry.metadata is not None and entry.metadata.properties == held.properties:
+        known = entry.metadata
+        if known is not None:
+            known = _held(path, known)
+            if (known.properties, known.attributes) == (held.properties, held.attributes):
+                return
+        if entry.is_folder:
+            self._set_folder(path, entry, known, held)
             return
+        key = file_key(path)
         self._begin("set_metadata", path)
-        now_ns = self._now_ns()
         with self._lock:
-            if entry.implied and self._objects.get(key) is None:
-                self._put(key, _Object(Entry(Kind.FOLDER, 0, now_ns, now_ns)))
-            found = self._look(key, path)
-            changed = replace(found.entry, metadata=held)
-            self._put(key, replace(found, entry=_with_facts(changed)))
+            self._change(key, self._look(key, path), held)
 
     def check_property(self, path: str, name: str, value: bytes) -> None:
         properties.check(path, name, value)
@@ -272,6 +281,28 @@ class MemoryStore:
         self._closed = True
 
     # What the methods share.
+
+    def _set_folder(
+        self, path: str, entry: Entry, known: Metadata | None, held: Metadata
+    ) -> None:
+        key = folder_key(path)
+        own, other = _split(held)
+        own_known, other_known = (None, None) if known is None else _split(known)
+        if not key and own != (own_known or _NOTHING):
+            raise NotSupported(path, hint="the root has no biz_attr")
+        mark = mark_key(path) if other != other_known else None
+        self._begin("set_metadata", path)
+        with self._lock:
+            if key and entry.implied and self._objects.get(key) is None:
+                self._put(key, self._new_folder())
+            if key and own != own_known:
+                self._change(key, self._look(key, path), own)
+            if mark is None:
+                return
+            found = self._objects.get(mark)
+            if found is not None or other != _NOTHING:
+                # As on a server, nobody looks whether the folder itself is there.
+                self._change(mark, found or self._new_folder(), other)
 
     def _begin(self, method: str, path: str) -> None:
         if self._closed:
@@ -287,15 +318,22 @@ class MemoryStore:
     def _now_ns(self) -> int:
         return int(self._clock.wall()) * 10**9
 
-    def _look(self, key: bytes, path: str) -> _Object:
+    def _new_folder(self, metadata: Metadata = _NOTHING) -> Object:
+        now_ns = self._now_ns()
+        return Object(_with_facts(Entry(Kind.FOLDER, 0, now_ns, now_ns, metadata=metadata)))
+
+    def _look(self, key: bytes, path: str) -> Object:
         found = self._objects.get(key)
         if found is None:
             raise NotFound("there is no such name", path=path)
         return found
 
-    def _put(self, key: bytes, found: _Object | None) -> None:
+    def _put(self, key: bytes, found: Object | None) -> None:
         self._objects.change(key, found)
         self._late.append((self._clock.monotonic() + self.listing_lag_s, key, found))
+
+    def _change(self, key: bytes, found: Object, metadata: Metadata) -> None:
+        self._put(key, replace(found, entry=_with_facts(replace(found.entry, metadata=metadata))))
 
     def _catch_up(self) -> None:
         now = self._clock.monotonic()
@@ -314,7 +352,20 @@ def _held(path: str, metadata: Metadata) -> Metadata:
     """Return what is left of ``metadata`` on a server. Raises ``AttributesTooLarge``."""
     spelling = properties.spell(path, metadata.properties)
     properties.check_size(path, spelling)
-    return Metadata(MappingProxyType(properties.read(spelling)))
+    held = MappingProxyType(properties.read(spelling))
+    return Metadata(held, attributes=metadata.attributes)
+
+
+def _split(held: Metadata) -> tuple[Metadata, Metadata]:
+    """Return what a folder has itself, its ``biz_attr``, and what its mark has."""
+    text = held.properties.get(properties.BIZ_ATTR)
+    own = _NOTHING.with_property(properties.BIZ_ATTR, text)
+    return own, held.with_property(properties.BIZ_ATTR, None)
+
+
+def _metadata_of(found: Object) -> Metadata:
+    assert found.entry.metadata is not None
+    return found.entry.metadata
 
 
 def _with_facts(entry: Entry) -> Entry:
@@ -324,37 +375,4 @@ def _with_facts(entry: Entry) -> Entry:
         facts["cos.sha"] = entry.digest.encode()
         facts["cos.filelen"] = b"%d" % entry.size
         facts["cos.ctime"] = b"%d" % (entry.ctime_ns // 10**9)
-    return replace(entry, metadata=Metadata(entry.metadata.properties, MappingProxyType(facts)))
-
-
-def _encoded(text: str) -> bytes:
-    return text.encode("utf-8", "surrogateescape")
-
-
-def _decoded(raw: bytes) -> str:
-    return raw.decode("utf-8", "surrogateescape")
-
-
-def _path(key: bytes) -> str:
-    return "/" + _decoded(key.rstrip(b"/"))
-
-
-def _key(path: str) -> bytes:
-    names = paths.parts(path)
-    if not path.startswith("/") or not names or {"", ".", ".."} & set(names) or "\0" in path:
-        raise InvalidName(path)
-    key = _encoded(path[1:])
-    if len(key) > KEY_MAX or any(len(name) > paths.NAME_MAX for name in key.split(b"/")):
-        raise NameTooLong(path)
-    return key
-
-
-def _folder_key(path: str) -> bytes:
-    return b"" if path == paths.ROOT else _key(path) + b"/"
-
-
-def _behind(last: bytes, base: bytes) -> bytes:
-    """Return the key at which a listing of ``base`` goes on after it has shown ``last``."""
-    if last != base and last.endswith(b"/"):
-        return last[:-1] + b"0"  # the byte after the slash: behind all that lies in the folder
-    return last + b"\0"
+    return replace(entry, metadata=replace(entry.metadata, facts=MappingProxyType(facts)))

@@ -2,4 +2,4 @@
 
 import pytest
 
-pytest.register_assert_rewrite(f"{__name__}.store_contract")
+pytest.register_assert_rewrite(f"{__name__}.attributes_contract", f"{__name__}.store_contract")

@@ -10,7 +10,7 @@ import hashlib
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -24,11 +24,11 @@ from cosfs.errors import (
     NameTooLong,
     NotFound,
     NotPermitted,
-    NotSupported,
     ObjectChanged,
 )
 from cosfs.model import BytesSource, Entry, Kind, Metadata, Version
 from cosfs.store.base import Store
+from tests.contract.attributes_contract import AttributesContract
 
 MIB = 1024 * 1024
 
@@ -91,6 +91,11 @@ def set_properties(store: Store, path: str, changed: dict[str, bytes]) -> None:
     store.set_metadata(path, store.stat_file(path), Metadata(changed))
 
 
+def calls_on_folders(store: Store) -> list[Callable[[str], object]]:
+    """Return the calls that take a real folder alone."""
+    return [store.stat_folder, lambda path: store.delete_folder(path, marked=False)]
+
+
 def list_all(store: Store, folder: str, prefix: str = "") -> dict[str, Entry]:
     """Return all pages as one, as the file system puts them together: folders win."""
     entries: dict[str, Entry] = {}
@@ -124,23 +129,13 @@ def big_content(number: int) -> bytes:
     return b"x" * (number % 4)
 
 
-class StoreContract:
+class StoreContract(AttributesContract):
     """The tests. ``store`` is given by the subclass."""
 
-    #: Folders take every property; otherwise biz_attr alone.
-    folders_take_all = True
-    #: ``delete_folder`` refuses a folder with content, instead of keeping the content.
-    refuses_full_folders = False
-    #: A listing tells implied folders from real ones.
-    implied_is_listed = True
     #: A file that is written over keeps headers that the new metadata does not name.
     overwrite_keeps_headers = False
     #: How many names ``big_folder`` holds.
     big = 2500
-
-    @pytest.fixture
-    def store(self) -> Iterator[Store]:
-        raise NotImplementedError
 
     @pytest.fixture
     def big_folder(self, store: Store) -> str:
@@ -258,7 +253,7 @@ class StoreContract:
         store.make_folder(path)
         assert store.stat_folder(path).is_folder
         assert list_all(store, "/d")[name].is_folder
-        store.delete_folder(path)
+        store.delete_folder(path, marked=False)
         assert list_all(store, "/d") == {}
 
     def test_names_too_long(self, store: Store) -> None:
@@ -351,8 +346,8 @@ class StoreContract:
         assert list_all(store, "/d") == {}
         with pytest.raises(AlreadyExists):
             store.make_folder("/d")
-        store.delete_folder("/d")
-        for call in (store.stat_folder, store.delete_folder):
+        store.delete_folder("/d", marked=False)
+        for call in calls_on_folders(store):
             with pytest.raises(NotFound):
                 call("/d")
         assert list_all(store, "/") == {}
@@ -361,7 +356,7 @@ class StoreContract:
     def test_an_implied_folder(self, store: Store) -> None:
         write(store, "/d/e/f")
         for folder in ("/d", "/d/e"):
-            for call in (store.stat_folder, store.delete_folder):
+            for call in calls_on_folders(store):
                 with pytest.raises(NotFound):
                     call(folder)
         for folder, name in (("/", "d"), ("/d", "e")):
@@ -378,10 +373,10 @@ class StoreContract:
         write(store, "/d/f", b"kept")
         if self.refuses_full_folders:
             with pytest.raises(FolderNotEmpty):
-                store.delete_folder("/d")
+                store.delete_folder("/d", marked=False)
             assert not list_all(store, "/")["d"].implied
         else:
-            store.delete_folder("/d")
+            store.delete_folder("/d", marked=False)
             assert list_all(store, "/")["d"].implied == self.implied_is_listed
         assert read(store, "/d/f", store.stat_file("/d/f")) == b"kept"
 
@@ -459,24 +454,16 @@ class StoreContract:
         store.set_metadata("/f", listed, Metadata({"x-cos-meta-b": b"2"}))
         assert properties(store, "/f") == {"x-cos-meta-b": b"2"}
 
-    def test_metadata_of_a_folder(self, store: Store) -> None:
+    def test_the_text_of_a_folder(self, store: Store) -> None:
         store.make_folder("/d")
         wanted = {"biz_attr": b"a folder"}
         store.set_metadata("/d", store.stat_folder("/d"), Metadata(wanted))
         found = store.stat_folder("/d")
         assert found.metadata is not None and found.metadata.properties == wanted
-        wanted = {"biz_attr": b"\xff", "x-cos-meta-a": b"1"}
-        if self.folders_take_all:
-            store.set_metadata("/d", found, Metadata(wanted))
-            found = store.stat_folder("/d")
-            assert found.metadata is not None and found.metadata.properties == wanted
-        else:
-            with pytest.raises(NotSupported):
-                store.set_metadata("/d", found, Metadata(wanted))
         store.set_metadata("/d", found, Metadata({}))
         found = store.stat_folder("/d")
         assert found.metadata is not None and found.metadata.properties == {}
-        store.delete_folder("/d")
+        store.delete_folder("/d", marked=False)
         with pytest.raises(NotFound):
             store.set_metadata("/d", found, Metadata({"biz_attr": b"late"}))
 
@@ -486,7 +473,7 @@ class StoreContract:
         found = store.stat_folder("/d")
         assert found.metadata is not None and found.metadata.properties == {"biz_attr": b"x"}
         if not self.refuses_full_folders:
-            store.delete_folder("/d")
+            store.delete_folder("/d", marked=False)
         store.set_metadata("/d", Entry(Kind.FOLDER, implied=True), Metadata({"biz_attr": b"y"}))
         found = store.stat_folder("/d")
         assert found.metadata is not None and found.metadata.properties == {"biz_attr": b"y"}
