@@ -13,6 +13,7 @@ import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urlsplit
 
 from cosfs.errors import ConfigError
@@ -110,11 +111,16 @@ class NetworkOptions:
     pool_size: int = 32
 
 
+#: Which names' stored attributes are looked for: those in marked folders, all, or none.
+AttrsOption = Literal["auto", "all", "none"]
+
+
 @dataclass(frozen=True, slots=True)
 class CacheOptions:
     """What the metadata cache may hold and how old it may be."""
 
     ttl_s: float = 60.0
+    attrs: AttrsOption = "auto"
     #: Names; about 0.5 KiB each.
     max_entries: int = 300_000
     #: Complete listings; their names count towards max_entries too.

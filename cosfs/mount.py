@@ -154,6 +154,7 @@ def serve_store(
         view=options.view,
         data=options.data,
         spool_dir=plan.state.spool,
+        journal_file=plan.state.journal,
     )
 
     def ready() -> None:

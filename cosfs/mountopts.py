@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from cosfs.config import (
+    AttrsOption,
     CacheOptions,
     DataOptions,
     NetworkOptions,
@@ -36,6 +37,7 @@ from cosfs.config import (
 from cosfs.errors import ConfigError
 
 T = TypeVar("T")
+Word = TypeVar("Word", bound=str)
 
 #: Who may be asked for which credentials and where: handed to ``config.resolve_account``.
 ACCOUNT_OPTIONS = ("appid", "region", "endpoint", "download_endpoint", "passwd_file")
@@ -43,6 +45,7 @@ ACCOUNT_OPTIONS = ("appid", "region", "endpoint", "download_endpoint", "passwd_f
 _VALUED = (
     *ACCOUNT_OPTIONS,
     "ttl",
+    "attrs",
     "timeout",
     "uid",
     "gid",
@@ -74,6 +77,7 @@ _IGNORED_PREFIXES = ("x-", "X-")
 _SECRETS = frozenset("secret secret_id secret_key secretid secretkey password passwd key".split())
 
 NAME_RULES = ("portable", "raw")
+ATTRS: tuple[AttrsOption, ...] = ("auto", "all", "none")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -141,7 +145,10 @@ def parse_options(groups: Iterable[str], *, uid: int, gid: int) -> MountOptions:
     return MountOptions(
         account={name: given[name] for name in ACCOUNT_OPTIONS if given.get(name)},
         network=NetworkOptions(timeout_s=_read(given, "timeout", 60.0, _positive_seconds)),
-        cache=CacheOptions(ttl_s=_read(given, "ttl", 60.0, _seconds)),
+        cache=CacheOptions(
+            ttl_s=_read(given, "ttl", 60.0, _seconds),
+            attrs=_read(given, "attrs", "auto", _one_of(ATTRS)),
+        ),
         view=ViewOptions(
             uid=_read(given, "uid", uid, _user),
             gid=_read(given, "gid", gid, _group),
@@ -262,11 +269,12 @@ def _identity(text: str, find: Callable[[str], int], kind: str) -> int:
         raise ValueError(f"there is no {kind} of this name") from None
 
 
-def _one_of(values: tuple[str, ...]) -> Callable[[str], str]:
-    def convert(text: str) -> str:
-        if text not in values:
-            raise ValueError(f"give one of {', '.join(values)}")
-        return text
+def _one_of(values: tuple[Word, ...]) -> Callable[[str], Word]:
+    def convert(text: str) -> Word:
+        for value in values:
+            if text == value:
+                return value
+        raise ValueError(f"give one of {', '.join(values)}")
 
     return convert
 

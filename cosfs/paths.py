@@ -14,6 +14,9 @@ ROOT = "/"
 #: Linux's limit for one name, in bytes (NAME_MAX).
 NAME_MAX = 255
 
+#: Linux's limit for a path, in bytes, its ending NUL counted (PATH_MAX).
+PATH_MAX = 4096
+
 
 def parent(path: str) -> str:
     """Return the folder that holds ``path``; the root is its own parent."""

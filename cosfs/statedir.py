@@ -6,6 +6,7 @@ one folder per mount point and source::
     lock          flock of the running mount process: held means alive
     info.json     pid, mountpoint, bucket, prefix, started
     spool/        content that is being written; the mount's own
+    journal.sqlite  attribute changes that are not sent yet; the next mount sends them
     left-…/       spool files of a process that died before it had stored them; never removed
     report.json   after the end: the pid, and what could not be stored
     cosfs.log     the log, unless log_file says otherwise
@@ -85,6 +86,7 @@ class MountState:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.spool = folder / "spool"
+        self.journal = folder / "journal.sqlite"
         self.log_file = folder / "cosfs.log"
         self._lock: int | None = None
 

@@ -229,7 +229,8 @@ def _stat_layout() -> tuple[struct.Struct, Callable[[tuple[int, ...]], tuple[int
 
 #: As ``_pack_stat`` makes them; a time has seconds and nanoseconds.
 _STAT_FIELDS = (
-    "st_mode", "st_nlink", "st_uid", "st_gid", "st_size", "st_ino", "st_blocks", "st_blksize",
+    "st_mode", "st_nlink", "st_uid", "st_gid", "st_size", "st_ino", "st_blocks", "st_rdev",
+    "st_blksize",
     "st_atimespec", "", "st_mtimespec", "", "st_ctimespec", "",
 )  # fmt: skip
 _STAT, _in_stat_order = _stat_layout()
@@ -241,7 +242,7 @@ _BLKSIZE = 128 * 1024
 def _pack_stat(attrs: Attrs) -> bytes:
     fields = (
         attrs.mode, attrs.nlink, attrs.uid, attrs.gid, attrs.size, attrs.ino, attrs.blocks,
-        _BLKSIZE,
+        attrs.rdev, _BLKSIZE,
         *divmod(attrs.atime_ns, 10**9), *divmod(attrs.mtime_ns, 10**9),
         *divmod(attrs.ctime_ns, 10**9),
     )  # fmt: skip

@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from cosfs.clock import Clock
-from cosfs.errors import NoSuchAttribute, NotPermitted, NotSupported
+from cosfs.errors import NoSuchAttribute, NotSupported
 from cosfs.vfs.filesystem import FileSystem
-from cosfs.vfs.types import OMIT, Attrs, Caller, DirEntry, Opened
+from cosfs.vfs.types import Attrs, Caller, DirEntry, Opened
 
 #: ``tv_nsec`` values with a meaning of their own (<sys/stat.h>).
 UTIME_NOW = 0x3FFFFFFF
@@ -70,9 +70,12 @@ class Operations:
     def getattr(self, path: str, fh: int | None = None) -> Attrs:
         return self._fs.getattr(path, fh)
 
-    def mknod(self, path: str, _mode: int, _device: int) -> None:
-        """Refuse special files as FAT does; regular ones come as ``create``."""
-        raise NotPermitted(path, "devices, sockets and named pipes cannot be stored")
+    def readlink(self, path: str) -> str:
+        return self._fs.readlink(path)
+
+    def mknod(self, path: str, mode: int, device: int) -> None:
+        """Make a special file; regular ones come as ``create``."""
+        self._fs.mknod(path, mode, device, self._caller())
 
     def mkdir(self, path: str, mode: int) -> None:
         self._fs.mkdir(path, mode, self._caller())
@@ -83,9 +86,8 @@ class Operations:
     def rmdir(self, path: str) -> None:
         self._fs.rmdir(path)
 
-    def symlink(self, path: str, _target: str) -> None:
-        """Refuse symbolic links as FAT does: tar and rsync know this errno."""
-        raise NotPermitted(path, "symbolic links cannot be stored")
+    def symlink(self, path: str, target: str) -> None:
+        self._fs.symlink(path, target, self._caller())
 
     def rename(self, old: str, new: str) -> None:
         self._fs.rename(old, new)
@@ -180,10 +182,10 @@ def _tell_kernel(fi: FileInfo, opened: Opened) -> None:
     fi.direct_io = int(opened.direct_io)
 
 
-def _time(given: tuple[int, int], now_ns: int) -> Any:
+def _time(given: tuple[int, int], now_ns: int) -> int | None:
     seconds, nanoseconds = given
     if nanoseconds == UTIME_NOW:
         return now_ns
     if nanoseconds == UTIME_OMIT:
-        return OMIT
+        return None
     return seconds * 10**9 + nanoseconds

@@ -129,7 +129,7 @@ class Store(Protocol):
         """Remove a file. Raises ``NotFound``. Cost: 1 request."""
         ...
 
-    def make_folder(self, path: str) -> Entry:
+    def make_folder(self, path: str, *, biz_attr: bytes = b"") -> Entry:
         """Create a folder. Raises ``AlreadyExists`` if it really exists. Cost: 1 request."""
         ...
 

@@ -8,6 +8,7 @@ from hashlib import blake2b
 from cosfs import paths
 from cosfs.config import ViewOptions
 from cosfs.model import Attributes, Entry
+from cosfs.vfs.metacache import Times
 from cosfs.vfs.types import Attrs
 
 _NLINK_FOLDER = 2
@@ -33,37 +34,83 @@ class AttrsBuilder:
         self._view = view
         self._started_ns = started_ns
 
-    def build(self, path: str, entry: Entry, attributes: Attributes) -> Attrs:
+    def mode(self, attributes: Attributes, *, is_folder: bool) -> int:
+        """Return the whole ``st_mode`` of a name."""
+        if attributes.mode is not None:
+            # The store tells folders from files; a type that contradicts it is not believed.
+            if is_folder:
+                return stat.S_IFDIR | stat.S_IMODE(attributes.mode)
+            kind = stat.S_IFMT(attributes.mode)
+            if kind in (0, stat.S_IFDIR):
+                return stat.S_IFREG | stat.S_IMODE(attributes.mode)
+            return attributes.mode
+        if is_folder:
+            return stat.S_IFDIR | self._view.folder_mode
+        return stat.S_IFREG | self._view.file_mode
+
+    def explicit(self, given: Attributes, *, is_folder: bool) -> Attributes:
+        """Return what of a new name's attributes differs from what it would show anyway."""
+        mode = None if given.mode is None else stat.S_IMODE(given.mode)
+        kind = 0 if given.mode is None else stat.S_IFMT(given.mode)
+        default = self._view.folder_mode if is_folder else self._view.file_mode
+        is_plain = kind in (0, stat.S_IFDIR if is_folder else stat.S_IFREG)
+        return Attributes(
+            mode=None if is_plain and mode == default else given.mode,
+            uid=None if given.uid == self._view.uid else given.uid,
+            gid=None if given.gid == self._view.gid else given.gid,
+            rdev=given.rdev,
+        )
+
+    def build(self, path: str, entry: Entry, attributes: Attributes, times: Times) -> Attrs:
         """Return what ``stat`` shows for ``entry``."""
-        mtime = attributes.mtime_ns
-        if mtime is None:
-            mtime = entry.mtime_ns or self._started_ns
-        return self._attrs(path, entry.is_folder, entry.size, mtime, entry.ctime_ns, attributes)
+        mtime = self.mtime_ns(entry, attributes, times)
+        ctime = times.ctime_ns or max(entry.ctime_ns, mtime)
+        return self._attrs(path, entry.is_folder, entry.size, mtime, ctime, attributes, times)
+
+    def mtime_ns(self, entry: Entry, attributes: Attributes, times: Times) -> int:
+        """Return the time that a name shows: a program's, this mount's, the server's."""
+        if attributes.mtime_ns is not None:
+            return attributes.mtime_ns
+        if times.mtime_ns is not None:
+            return times.mtime_ns
+        return entry.mtime_ns or self._started_ns
 
     def build_open(
-        self, path: str, size: int, mtime_ns: int, attributes: Attributes, *, removed: bool
+        self,
+        path: str,
+        size: int,
+        mtime_ns: int,
+        attributes: Attributes,
+        times: Times,
+        *,
+        removed: bool,
     ) -> Attrs:
         """Return what ``stat`` shows for a file whose truth is its open file."""
-        attrs = self._attrs(path, False, size, mtime_ns, mtime_ns, attributes)
+        ctime = max(times.ctime_ns or 0, mtime_ns)
+        attrs = self._attrs(path, False, size, mtime_ns, ctime, attributes, times)
         return attrs._replace(nlink=0) if removed else attrs
 
     def _attrs(
-        self, path: str, is_folder: bool, size: int, mtime: int, ctime: int, given: Attributes
+        self,
+        path: str,
+        is_folder: bool,
+        size: int,
+        mtime: int,
+        ctime: int,
+        given: Attributes,
+        times: Times,
     ) -> Attrs:
         view = self._view
-        if is_folder:
-            mode = stat.S_IFDIR | (view.folder_mode if given.mode is None else given.mode)
-        else:
-            mode = stat.S_IFREG | (view.file_mode if given.mode is None else given.mode)
         return Attrs(
-            mode=mode,
+            mode=self.mode(given, is_folder=is_folder),
             nlink=_NLINK_FOLDER if is_folder else _NLINK_FILE,
             uid=view.uid if given.uid is None else given.uid,
             gid=view.gid if given.gid is None else given.gid,
             size=size,
-            atime_ns=mtime if given.atime_ns is None else given.atime_ns,
+            atime_ns=mtime if times.atime_ns is None else times.atime_ns,
             mtime_ns=mtime,
-            ctime_ns=max(ctime, mtime),
+            ctime_ns=ctime,
             ino=inode(path),
             blocks=(size + 511) // 512,
+            rdev=given.rdev or 0,
         )

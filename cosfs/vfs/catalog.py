@@ -9,16 +9,24 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Final
 
 from cosfs import paths
+from cosfs.config import AttrsOption
 from cosfs.errors import NotFound
-from cosfs.model import Entry, Kind, ListPage, Metadata
+from cosfs.model import Attributes, Entry, Kind, ListPage, Metadata
 from cosfs.store.base import Store
 from cosfs.vfs.metacache import MetaCache, Unknown
 from cosfs.vfs.singleflight import SingleFlight
+from cosfs.vfs.statsahead import StatsAhead
 
 log = logging.getLogger(__name__)
+
+_NO_ATTRIBUTES: Final = Attributes()
+
+#: The one property that a folder carries itself; its mark holds the others.
+_OWN_PROPERTY: Final = "biz_attr"
 
 #: The root always exists, marker or not.
 ROOT_ENTRY: Final = Entry(Kind.FOLDER)
@@ -38,12 +46,23 @@ class Catalog:
     Thread safety: any method from any thread. Concurrent questions about one name share a fetch.
     """
 
-    def __init__(self, store: Store, cache: MetaCache, executor: Executor) -> None:
+    def __init__(
+        self,
+        store: Store,
+        cache: MetaCache,
+        attrs: AttrsOption,
+        executor: Executor,
+        ahead_executor: Executor,
+    ) -> None:
+        """Run second halves of lookups in ``executor``, guesses in ``ahead_executor``."""
         self.cache = cache
         self._store = store
         self._executor = executor
+        self._attrs = attrs
         self._lookups: SingleFlight[str, Entry | None] = SingleFlight()
         self._listings: SingleFlight[str, dict[str, Entry]] = SingleFlight()
+        self._refinements: SingleFlight[str, Attributes] = SingleFlight()
+        self._ahead = StatsAhead(ahead_executor, self._names_in_order, self._refine)
 
     def find(self, path: str) -> Entry | None:
         """Return the entry at ``path``, at most the TTL old, or ``None`` if there is none.
@@ -73,17 +92,14 @@ class Catalog:
         return entry
 
     def stat(self, path: str, entry: Entry) -> Entry:
-        """Return ``entry`` as the server knows it now, metadata included.
+        """Return ``entry`` as the server knows it now, with its metadata (a folder's ``biz_attr``).
 
-        An implied folder has no metadata and is returned as it is.
-        Raises ``NotFound`` if it is gone. Cost: 1 request.
+        An implied folder has none. Raises ``NotFound`` if it is gone. Cost: 1 request.
         """
         generation = self.cache.generation()
         try:
             if not entry.is_folder:
                 fresh = self._store.stat_file(path)
-            elif path == paths.ROOT:
-                return replace(ROOT_ENTRY, metadata=Metadata())
             else:
                 fresh = self._stat_folder(path, entry)
         except NotFound:
@@ -93,11 +109,74 @@ class Catalog:
         return fresh
 
     def metadata(self, path: str, entry: Entry) -> Metadata:
-        """Return the metadata of ``path``, at most the TTL old. Cost: 0 when known, else 1."""
+        """Return the metadata of ``path``, at most the TTL old.
+
+        Cost: 0 when known, else 1; for a folder 1 each for ``biz_attr`` and its mark.
+        """
         known = self.cache.metadata(path, entry.version)
         if known is None:
-            known = self.stat(path, entry).metadata
-        return known if known is not None else Metadata()
+            known = self.stat(path, entry).metadata or Metadata()
+        if not entry.is_folder:
+            return known
+        mark = self.mark(path)
+        properties = MappingProxyType({**mark.properties, **known.properties})
+        return Metadata(properties, known.facts or {}, mark.attributes)
+
+    def mark(self, folder: str) -> Metadata:
+        """Return what the mark of ``folder`` holds, nothing if it has none. Cost: 0 or 1."""
+        known = self.cache.mark(folder)
+        if known is False:
+            return Metadata()
+        if isinstance(known, Metadata):
+            return known
+        try:
+            mark = self._store.stat_mark(folder)
+        except NotFound:
+            self.cache.learn_mark(folder, False)
+            return Metadata()
+        self.cache.learn_mark(folder, mark)
+        return mark
+
+    def known_attributes(self, path: str, entry: Entry) -> Attributes | None:
+        """Return the stored attributes of ``path`` if that costs nothing, else ``None``."""
+        if self._attrs == "none":
+            return _NO_ATTRIBUTES
+        if entry.is_folder:
+            mark = self.cache.mark(path)
+            if mark is False:
+                return _NO_ATTRIBUTES
+            if isinstance(mark, Metadata):
+                return mark.attributes
+        else:
+            metadata = self.cache.metadata(path, entry.version)
+            if metadata is not None:
+                return metadata.attributes
+        if self._attrs == "auto" and self.cache.mark(paths.parent(path)) is False:
+            return _NO_ATTRIBUTES
+        return None
+
+    def attributes(self, path: str, entry: Entry) -> Attributes:
+        """Return the stored attributes of ``path``, at most the TTL old.
+
+        Raises ``NotFound`` if it is gone. Cost: 0 when known or when the folder it is in has no
+        mark, else 1; names asked for in the order of their listing are then asked for ahead.
+        """
+        known = self.known_attributes(path, entry)
+        if known is not None:
+            return known
+        if path != paths.ROOT:
+            self._ahead.asked(path)
+        return self._refinements.run(path, lambda: self._ask_attributes(path, entry))
+
+    def own_metadata(self, path: str, entry: Entry, metadata: Metadata) -> None:
+        """Note that this mount has made ``metadata`` the whole of what stands beside ``path``."""
+        if not entry.is_folder:
+            self.cache.put(path, replace(entry, metadata=metadata))
+            return
+        own, rest = split_folder_metadata(metadata)
+        if path != paths.ROOT:
+            self.cache.put(path, replace(entry, metadata=own, implied=False))
+        self.cache.learn_mark(path, rest)
 
     def listing(self, folder: str) -> dict[str, Entry]:
         """Return what is in ``folder``, at most the TTL old: base names to entries, the caller's.
@@ -117,16 +196,36 @@ class Catalog:
             return False
         if known is not None:
             return True
-        cursor = ""
+        cursor, marked = "", False
         while True:
             page = self._store.list_page(folder, cursor=cursor)
+            marked = marked or page.marked
             if _shown(folder, page):
                 return False
             if page.cursor is None:
+                self.cache.learn_mark(folder, marked)
                 return True
             cursor = page.cursor
 
     # -- asking the store --------------------------------------------------------------------
+
+    def _names_in_order(self, folder: str) -> list[str] | None:
+        listing = self.cache.listing(folder)
+        return None if listing is None else sorted(listing)
+
+    def _refine(self, path: str) -> None:
+        entry = self.find(path)
+        if entry is not None and self.known_attributes(path, entry) is None:
+            self._refinements.run(path, lambda: self._ask_attributes(path, entry))
+
+    def _ask_attributes(self, path: str, entry: Entry) -> Attributes:
+        known = self.known_attributes(path, entry)
+        if known is not None:  # somebody asked just before
+            return known
+        if entry.is_folder:
+            return self.mark(path).attributes
+        fresh = self.stat(path, entry).metadata
+        return fresh.attributes if fresh is not None else _NO_ATTRIBUTES
 
     def _ask(self, path: str) -> Entry | None:
         folder, name = paths.split(path)
@@ -179,7 +278,8 @@ class Catalog:
         generation = self.cache.generation()
         page = self._store.list_page(folder)
         if page.cursor is None:
-            return self._learn_listing(folder, _shown(folder, page), generation).get(name)
+            entries = _shown(folder, page)
+            return self._learn_listing(folder, entries, generation, page.marked).get(name)
         for other, entry in _shown(folder, page).items():
             self.cache.learn(paths.join(folder, other), entry, generation)
         return self.cache.lookup(paths.join(folder, name))
@@ -187,25 +287,36 @@ class Catalog:
     def _list(self, folder: str) -> dict[str, Entry]:
         generation = self.cache.generation()
         entries: dict[str, Entry] = {}
-        cursor = ""
+        cursor, marked = "", False
         while True:
             page = self._store.list_page(folder, cursor=cursor)
+            marked = marked or page.marked
             for name, entry in _shown(folder, page).items():
                 # `a` and `a/` may stand on different pages: the folder is shown.
                 if entry.is_folder or name not in entries:
                     entries[name] = entry
             if page.cursor is None:
-                return self._learn_listing(folder, entries, generation)
+                return self._learn_listing(folder, entries, generation, marked)
             cursor = page.cursor
 
     def _learn_listing(
-        self, folder: str, entries: dict[str, Entry], generation: int
+        self, folder: str, entries: dict[str, Entry], generation: int, marked: bool
     ) -> dict[str, Entry]:
         settled: dict[str, Entry | None] = {}
         for path in self.cache.doubts(folder, entries):
             log.debug("listing of %s contradicts an own change of %s: asking", folder, path)
             settled[path] = self._stat_file(path) or self._find_folder(path)
-        return self.cache.learn_listing(folder, entries, generation, settled)
+        return self.cache.learn_listing(folder, entries, generation, settled, marked=marked)
+
+
+def split_folder_metadata(metadata: Metadata) -> tuple[Metadata, Metadata]:
+    """Return what of a folder's metadata stands with the folder itself, and what in its mark."""
+    own = {name: value for name, value in metadata.properties.items() if name == _OWN_PROPERTY}
+    rest = {name: value for name, value in metadata.properties.items() if name not in own}
+    return (
+        Metadata(MappingProxyType(own), metadata.facts),
+        Metadata(MappingProxyType(rest), {}, metadata.attributes),
+    )
 
 
 def _shown(folder: str, page: ListPage) -> dict[str, Entry]:

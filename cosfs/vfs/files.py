@@ -58,6 +58,11 @@ class OpenFiles:
         file = self._by_path.get(path)
         return file if file is not None and file.has_local_state else None
 
+    def is_dirty_at(self, path: str) -> bool:
+        """Tell whether a file is open under ``path`` that will be stored."""
+        file = self._by_path.get(path)
+        return file is not None and file.is_dirty
+
     def descriptor(self, fh: int) -> Descriptor:
         """Return the descriptor of ``fh``. Raises ``BadHandle``."""
         return self._descriptors.get(fh)

@@ -6,15 +6,19 @@ Must not know open files' content or attributes.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import replace
+from typing import TypeVar
 
 from cosfs import paths
 from cosfs.errors import AlreadyExists, FolderNotEmpty, InvalidArgument, NotFound, StoreError
-from cosfs.model import Entry
+from cosfs.model import Entry, Kind
 from cosfs.store.base import Store
-from cosfs.vfs.catalog import Catalog
+from cosfs.vfs.catalog import Catalog, split_folder_metadata
 from cosfs.vfs.files import OpenFiles
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -37,14 +41,13 @@ class Folders:
         return entry
 
     def remove(self, path: str) -> None:
-        """Remove an empty folder. Raises ``FolderNotEmpty``. Cost: 1, and 1 to see that it is."""
+        """Remove an empty folder.
+
+        Raises ``FolderNotEmpty``. Cost: 1, 1 to see that it is, 1 if it has a mark.
+        """
         if self._files.unstored_in(path) or not self._catalog.is_empty(path):
             raise FolderNotEmpty("the folder is not empty", path=path)
-        try:
-            self._store.delete_folder(path)
-        except NotFound:
-            # Implied: with nothing below it, it is gone already.
-            log.debug("folder %s had no marker", path)
+        self._drop(path)
         self._catalog.cache.remove(path)
 
     def keep(self, path: str) -> None:
@@ -63,13 +66,18 @@ class Folders:
                 log.debug("folder %s has a marker by now", path)
             self._catalog.cache.put(path, replace(entry, implied=False))
 
-    def rename(self, old: str, new: str) -> None:
+    def rename(
+        self, old: str, new: str, before_move: Callable[[str, Entry], T]
+    ) -> list[tuple[str, Entry, T]]:
         """Rename a folder with everything below it.
+
+        Returns every file that was below it: its new path, its entry, and what ``before_move`` said
+        of its old path.
 
         The server knows no such thing: every file is moved by itself, several at a time, after the
         new folders are made and before the old ones go. When a move fails, what was moved stays
         under its new name and the rest under its old one: asking again finishes the rename.
-        Cost: the pages of all folders below, 1 a file, 2 a folder.
+        Cost: the pages of all folders below; 1 a file; 3 a folder, and 2 or 3 if it has a mark.
 
         Raises:
             InvalidArgument: ``new`` lies inside ``old``.
@@ -80,49 +88,74 @@ class Folders:
         target = self._catalog.find(new)
         if target is not None and not self._catalog.is_empty(new):
             raise FolderNotEmpty("the folder is not empty", path=new)
-        folders, moves = self._survey(old)
+        folders, files = self._survey(old)
         try:
-            for folder in folders:
-                self._make_if_missing(paths.moved(folder, old, new))
-            self._move_all(moves, old, new)
-            for folder in reversed(folders):
-                self._drop_marker(folder)
+            for folder, entry in folders:
+                self._copy_folder(folder, entry, paths.moved(folder, old, new))
+            notes = self._move_all(files, old, new, before_move)
+            for folder, _ in reversed(folders):
+                self._drop(folder)
         finally:
             self._catalog.cache.forget_tree(old)
             self._catalog.cache.forget_tree(new)
         self._catalog.cache.remove(old)
+        return [
+            (paths.moved(path, old, new), entry, note)
+            for (path, entry), note in zip(files, notes, strict=True)
+        ]
 
-    def _survey(self, top: str) -> tuple[list[str], list[str]]:
+    def _survey(self, top: str) -> tuple[list[tuple[str, Entry]], list[tuple[str, Entry]]]:
         """Return all folders from ``top`` down, parents first, and all files below it."""
-        folders: list[str] = [top]
-        files: list[str] = []
-        for folder in folders:  # grows while it is walked
+        folders = [(top, self._catalog.get(top))]
+        files: list[tuple[str, Entry]] = []
+        for folder, _ in folders:  # grows while it is walked
             for name, entry in self._catalog.listing(folder).items():
                 found = folders if entry.is_folder else files
-                found.append(paths.join(folder, name))
+                found.append((paths.join(folder, name), entry))
         return folders, files
 
-    def _make_if_missing(self, folder: str) -> None:
+    def _copy_folder(self, old: str, entry: Entry, new: str) -> None:
+        """Make ``new`` a folder with the metadata of ``old``; what is there already is replaced."""
+        metadata = self._catalog.metadata(old, entry)
+        own, rest = split_folder_metadata(metadata)
+        text = own.properties.get("biz_attr", b"")
         try:
-            self._store.make_folder(folder)
+            self._store.make_folder(new, biz_attr=text)
         except AlreadyExists:
-            log.debug("folder %s is there already", folder)
+            there = self._store.stat_folder(new)
+            self._store.set_metadata(new, there, own)
+        if self._catalog.cache.mark(old) is False or self._store.mark_folder(new, rest):
+            return
+        there = Entry(Kind.FOLDER, metadata=self._store.stat_mark(new))
+        self._store.set_metadata(new, there, rest)
 
-    def _drop_marker(self, folder: str) -> None:
+    def _drop(self, folder: str) -> None:
+        marked = self._catalog.cache.mark(folder) is not False
         try:
-            self._store.delete_folder(folder)
+            self._store.delete_folder(folder, marked=marked)
         except NotFound:
+            # Implied: with nothing below it, it is gone already.
             log.debug("folder %s had no marker", folder)
 
-    def _move_all(self, moves: list[str], old: str, new: str) -> None:
-        def move(path: str) -> StoreError | None:
+    def _move_all(
+        self,
+        files: list[tuple[str, Entry]],
+        old: str,
+        new: str,
+        before_move: Callable[[str, Entry], T],
+    ) -> list[T]:
+        def move(file: tuple[str, Entry]) -> T | StoreError:
+            path, entry = file
             try:
+                note = before_move(path, entry)
                 self._store.move_file(path, paths.moved(path, old, new), overwrite=True)
             except StoreError as error:
                 return error
-            return None
+            return note
 
-        failures = [error for error in self._executor.map(move, moves) if error is not None]
+        results = list(self._executor.map(move, files))
+        failures = [result for result in results if isinstance(result, StoreError)]
         if failures:
-            log.warning("%d of %d files could not be moved", len(failures), len(moves))
+            log.warning("%d of %d files could not be moved", len(failures), len(files))
             raise failures[0]
+        return [result for result in results if not isinstance(result, StoreError)]

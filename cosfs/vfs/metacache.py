@@ -7,27 +7,30 @@ event                     what changes
 ========================  =====================================================================
 ``put`` (own change)      the name's entry, its place in the parent's listing, its overlay;
                           metadata is that of the entry, or unknown
-``remove`` (own change)   the same, as a negative entry; its metadata, attributes and listing go
+``remove`` (own change)   the same, as a negative entry; its metadata, times, mark, listing go
 ``learn`` (a stat)        the name's entry and place, unless an own change came in between
-``learn_listing``         the folder's listing, with own changes laid over it
+``learn_listing``         the folder's listing with own changes laid over it, and its mark
+``learn_mark``            whether a folder is marked, and what its mark holds
 ``forget``                all of the name, and the parent's listing
 ``forget_tree``           the same for all names below; replies under way are not believed
 ========================  =====================================================================
+
+Beside these beliefs stand the **times** that this mount has shown for a version of an object. They
+do not expire: as long as content is what this mount stored or saw, its times stay what they were.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, MutableMapping
-from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from cachetools import TTLCache
+from cachetools import LRUCache, TTLCache
 
 from cosfs import paths
 from cosfs.clock import Clock
 from cosfs.config import CacheOptions
-from cosfs.model import Attributes, Entry, Metadata, Version
+from cosfs.model import Entry, Metadata, Version
 from cosfs.vfs.overlay import Change, Overlay
 
 
@@ -37,7 +40,16 @@ class Unknown:
 
 UNKNOWN: Final = Unknown()
 
-_NO_ATTRIBUTES: Final = Attributes()
+
+class Times(NamedTuple):
+    """Times that are known on this mount alone, Unix nanoseconds; ``None``: not known."""
+
+    mtime_ns: int | None = None
+    atime_ns: int | None = None
+    ctime_ns: int | None = None
+
+
+_NO_TIMES: Final = Times()
 
 
 class Listing:
@@ -69,9 +81,9 @@ class MetaCache:
             names, ttl, timer, getsizeof=lambda listing: 1 + len(listing.entries)
         )
         self._metadata: TTLCache[str, tuple[Version, Metadata]] = TTLCache(names, ttl, timer)
-        self._attributes: TTLCache[str, tuple[Version | None, Attributes]] = TTLCache(
-            names, max(ttl, 1.0), timer
-        )
+        #: True: marked; False: not; metadata: marked, and that is what the mark holds.
+        self._marks: TTLCache[str, Metadata | bool] = TTLCache(names, ttl, timer)
+        self._times: LRUCache[str, tuple[Version | None, Times]] = LRUCache(names)
         self._asked: TTLCache[str, int] = TTLCache(names, ttl, timer)
         self._own = Overlay(clock, names)
 
@@ -104,18 +116,16 @@ class MetaCache:
             known = self._metadata.get(path)
         return known[1] if known is not None and known[0] == version else None
 
-    def attributes(self, path: str, version: Version | None) -> Attributes:
-        """Return the attributes that programs set on ``path``.
-
-        Times are those of one ``version`` (``None`` for a folder) and gone with it.
-        """
+    def mark(self, folder: str) -> Metadata | bool | None:
+        """Return whether ``folder`` is marked, what its mark holds if known, or ``None``."""
         with self._lock:
-            known = self._attributes.get(path)
-        if known is None:
-            return _NO_ATTRIBUTES
-        if known[0] != version:
-            return replace(known[1], mtime_ns=None, atime_ns=None)
-        return known[1]
+            return self._marks.get(folder)
+
+    def times(self, path: str, version: Version | None) -> Times:
+        """Return the times of ``version`` (``None``: a folder) that this mount has shown."""
+        with self._lock:
+            known = self._times.get(path)
+        return known[1] if known is not None and known[0] == version else _NO_TIMES
 
     # -- replies ---------------------------------------------------------------------------
 
@@ -168,6 +178,8 @@ class MetaCache:
         entries: dict[str, Entry],
         generation: int,
         settled: Mapping[str, Entry | None],
+        *,
+        marked: bool = False,
     ) -> dict[str, Entry]:
         """Believe a complete listing; return a snapshot of what is true now.
 
@@ -183,6 +195,7 @@ class MetaCache:
                     entries.pop(name, None)
                 else:
                     entries[name] = truth
+            self._learn_mark(folder, marked)
             if generation >= self._own.floor and len(entries) < self._listings.maxsize:
                 self._listings[folder] = Listing(entries)
                 return dict(entries)
@@ -205,29 +218,35 @@ class MetaCache:
         self.put(path, entry)
         with self._lock:
             self._listings[path] = Listing({})
+            self._marks[path] = False
 
     def remove(self, path: str) -> None:
         """Note that this mount removed ``path``."""
         with self._lock:
             self._own.note(path, None)
             self._place(path, None)
-            for beliefs in (self._metadata, self._attributes, self._listings):
+            for beliefs in (self._metadata, self._times, self._listings, self._marks):
                 beliefs.pop(path, None)
 
-    def set_attributes(self, path: str, version: Version | None, new: Attributes) -> None:
-        """Merge attributes that a program set; fields that are ``None`` stay as they are."""
+    def learn_mark(self, folder: str, mark: Metadata | bool) -> None:
+        """Believe a reply about a folder's mark, or an own change of it."""
         with self._lock:
-            old_version, old = self._attributes.get(path, (version, _NO_ATTRIBUTES))
-            if old_version != version:
-                old = replace(old, mtime_ns=None, atime_ns=None)
-            self._attributes[path] = (version, _merged(old, new))
+            self._learn_mark(folder, mark)
 
-    def move_attributes(self, old: str, new: str) -> None:
-        """Let the attributes of ``old`` follow a rename."""
+    def set_times(self, path: str, version: Version | None, times: Times) -> None:
+        """Remember the times of a version; those that are ``None`` stay as they are."""
         with self._lock:
-            self._attributes.pop(new, None)
-            if old in self._attributes:
-                self._attributes[new] = self._attributes.pop(old)
+            known = self._times.get(path)
+            old = known[1] if known is not None and known[0] == version else _NO_TIMES
+            merged = (was if new is None else new for was, new in zip(old, times, strict=True))
+            self._times[path] = version, Times(*merged)
+
+    def move_times(self, old: str, new: str) -> None:
+        """Let the times of ``old`` follow a rename."""
+        with self._lock:
+            self._times.pop(new, None)
+            if old in self._times:
+                self._times[new] = self._times.pop(old)
 
     # -- the end of beliefs ----------------------------------------------------------------
 
@@ -235,7 +254,7 @@ class MetaCache:
         """Drop what is believed of one name: the next lookup asks."""
         with self._lock:
             self._own.drop(path)
-            for beliefs in (self._entries, self._metadata, self._listings):
+            for beliefs in (self._entries, self._metadata, self._listings, self._marks):
                 beliefs.pop(path, None)
             self._listings.pop(paths.parent(path), None)
 
@@ -246,7 +265,8 @@ class MetaCache:
             self._entries,
             self._metadata,
             self._listings,
-            self._attributes,
+            self._marks,
+            self._times,
         ]
         with self._lock:
             self._own.drop_below(folder)
@@ -255,6 +275,13 @@ class MetaCache:
                     beliefs.pop(path, None)
 
     # -- inside, under the lock ------------------------------------------------------------
+
+    def _learn_mark(self, folder: str, mark: Metadata | bool) -> None:
+        # A mark goes only with its folder, while a listing may lag behind the making of it; and a
+        # listing does not know what a mark holds.
+        if not isinstance(mark, Metadata) and self._marks.get(folder, False) is not False:
+            return
+        self._marks[folder] = mark
 
     def _place(self, path: str, entry: Entry | None) -> None:
         parent, name = paths.split(path)
@@ -272,12 +299,6 @@ def _truth(change: Change, listed: Entry | None, generation: int) -> Entry | Non
     if change.number > generation or _differs(change.entry, listed):
         return change.entry
     return listed
-
-
-def _merged(old: Attributes, new: Attributes) -> Attributes:
-    names = ("mode", "uid", "gid", "mtime_ns", "atime_ns")
-    given = {name: getattr(new, name) for name in names}
-    return replace(old, **{name: value for name, value in given.items() if value is not None})
 
 
 def _differs(mine: Entry | None, listed: Entry | None) -> bool:

@@ -21,15 +21,18 @@ import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from cosfs.clock import Clock
 from cosfs.errors import CosfsError, NotFound, ObjectChanged, Stale, StoreFailed
-from cosfs.model import Attributes, Entry, Kind, Metadata
+from cosfs.model import Entry, Metadata
 from cosfs.store.base import Store
+from cosfs.vfs.attributes import AttributeKeeper
 from cosfs.vfs.blocks import BLOCK_SIZE, BlockCache, Content, Stream
 from cosfs.vfs.catalog import Catalog
+from cosfs.vfs.metacache import Times
+from cosfs.vfs.pathlocks import PathLocks
 from cosfs.vfs.spool import Spool
 
 log = logging.getLogger(__name__)
@@ -41,6 +44,8 @@ class Services:
 
     store: Store
     catalog: Catalog
+    keeper: AttributeKeeper
+    locks: PathLocks
     blocks: BlockCache
     clock: Clock
     spool_folder: Path
@@ -79,7 +84,7 @@ class OpenFile:
         self.removed = False
         #: The first store must not replace a file that somebody else made (O_EXCL).
         self.exclusive = False
-        #: Properties of a new file that travel with its first store.
+        #: What stands beside a new file, and travels with its first store.
         self.new_metadata = Metadata()
         self.descriptors: set[Descriptor] = set()
         #: Why the bytes as they are could not be stored: told to all that wrote, until they change
@@ -90,7 +95,9 @@ class OpenFile:
         #: Nothing of the old content is kept or was read: the last writer wins.
         self._blind = entry is None
         self._size = entry.size if entry is not None else 0
-        self.mtime_ns = entry.mtime_ns if entry is not None else services.clock.wall_ns()
+        self._mtime_ns = services.clock.wall_ns()
+        #: A program has set the time of the bytes as they are.
+        self._mtime_is_set = False
         if entry is None:
             self._make_spool()
 
@@ -99,6 +106,17 @@ class OpenFile:
     @property
     def size(self) -> int:
         return self._size
+
+    @property
+    def mtime_ns(self) -> int:
+        """When the local bytes changed, or what a program says about that."""
+        return self._mtime_ns
+
+    def set_mtime(self, mtime_ns: int) -> None:
+        """Let the bytes as they are have this time; it travels with them."""
+        with self._lock:
+            self._mtime_ns = mtime_ns
+            self._mtime_is_set = True
 
     @property
     def is_dirty(self) -> bool:
@@ -164,6 +182,15 @@ class OpenFile:
             StoreFailed: it could not be stored; its cause says why. The bytes stay here.
         Cost: 1 request up to the store's limit of one upload; 1 more when metadata is not known.
         """
+        while True:
+            path = self.path
+            # Held first: a rename, which holds it too, may change the path until then.
+            with self._services.locks.holding(path):
+                if self.path == path:
+                    self._store_as(path)
+                    return
+
+    def _store_as(self, path: str) -> None:
         with self._lock:
             while self._storing:
                 self._lock.wait()
@@ -175,12 +202,12 @@ class OpenFile:
         try:
             with self._lock:
                 self._fill(0, self._size)
-            entry = self._services.store.write_file(
-                self.store_path,
-                spool,
-                metadata=self._metadata_to_keep(),
-                create_only=self.exclusive,
-            )
+            mtime_ns = self._mtime_ns if self._mtime_is_set else None
+            kept = self._metadata_to_keep()
+            with self._services.keeper.travelling(path, kept, mtime_ns) as metadata:
+                entry = self._services.store.write_file(
+                    path, spool, metadata=metadata, create_only=self.exclusive
+                )
         except Exception as error:
             cause = error if isinstance(error, CosfsError) else CosfsError(repr(error))
             with self._lock:
@@ -227,7 +254,8 @@ class OpenFile:
         self._size = spool.size
         self._dirty = True
         self.failure = None
-        self.mtime_ns = self._services.clock.wall_ns()
+        self._mtime_ns = self._services.clock.wall_ns()
+        self._mtime_is_set = False
 
     def _fill(self, start: int, end: int) -> None:
         """Fetch what is missing of a range into the spool."""
@@ -282,11 +310,9 @@ class OpenFile:
             self.failure = None
             for descriptor in self.descriptors:
                 descriptor.wrote = False
-            if self.store_path == self.path:
-                cache.put(self.path, replace(entry, kind=Kind.FILE))
-                cache.set_attributes(
-                    self.path, entry.version, Attributes(mtime_ns=self.mtime_ns)
-                )
+            if not self.removed:
+                cache.put(self.path, entry)
+                cache.set_times(self.path, entry.version, Times(mtime_ns=self._mtime_ns))
             if entry.size <= BLOCK_SIZE:
                 self._services.blocks.keep(self._content(), spool.read_at(0, entry.size))
             self._end_storing()

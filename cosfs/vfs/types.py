@@ -5,9 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-#: ``utimens``: leave this time as it is.
-OMIT = object()
-
 
 class Attrs(NamedTuple):
     """What ``stat`` shows: sizes in bytes, times in Unix nanoseconds, ``blocks`` of 512 bytes."""
@@ -22,6 +19,7 @@ class Attrs(NamedTuple):
     ctime_ns: int
     ino: int
     blocks: int
+    rdev: int
 
 
 class DirEntry(NamedTuple):

@@ -5,7 +5,6 @@ Must not know how a store spells metadata, nor attribute namespaces other than `
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
@@ -15,27 +14,27 @@ from cosfs.model import Metadata
 from cosfs.store.base import Store
 from cosfs.vfs.catalog import Catalog
 from cosfs.vfs.files import OpenFiles
+from cosfs.vfs.pathlocks import PathLocks
 
 _PREFIX: Final = "user."
 
 #: Facts of the object, which only the server decides: ``user.cos.sha`` and its like.
 _FACTS: Final = "cos."
 
-_LOCKS: Final = 64
-
 
 class XAttrs:
     """Extended attributes of files and folders.
 
-    Thread safety: changes of one name are made one after the other, under one of a fixed set of
-    locks, which is held while the change is sent: read, merge and write must not interleave.
+    Thread safety: changes of one name are made one after the other, under the lock of its path.
     """
 
-    def __init__(self, store: Store, catalog: Catalog, files: OpenFiles) -> None:
+    def __init__(
+        self, store: Store, catalog: Catalog, files: OpenFiles, locks: PathLocks
+    ) -> None:
         self._store = store
         self._catalog = catalog
         self._files = files
-        self._locks = [threading.Lock() for _ in range(_LOCKS)]
+        self._locks = locks
 
     def names(self, path: str) -> list[str]:
         """Return every name that ``get`` can read. Cost: 0, or 1 if metadata is not known."""
@@ -62,7 +61,7 @@ class XAttrs:
         """
         wanted = _property(path, name)
         self._store.check_property(path, wanted, value)
-        with self._lock_of(path):
+        with self._locks.holding(path):
             metadata = self._metadata(path)
             if create and wanted in metadata.properties:
                 raise AttributeExists(path, name)
@@ -73,16 +72,13 @@ class XAttrs:
     def remove(self, path: str, name: str) -> None:
         """Remove one attribute. Raises ``NoSuchAttribute``. Cost: as ``set``."""
         wanted = _property(path, name)
-        with self._lock_of(path):
+        with self._locks.holding(path):
             if wanted.startswith(_FACTS):
                 raise NotPermitted(path, f"{name} is a fact of the object")
             metadata = self._metadata(path)
             if wanted not in metadata.properties:
                 raise NoSuchAttribute(path, name)
             self._write(path, metadata.with_property(wanted, None))
-
-    def _lock_of(self, path: str) -> threading.Lock:
-        return self._locks[hash(path) % _LOCKS]
 
     def _metadata(self, path: str) -> Metadata:
         file = self._files.local_at(path)
@@ -114,7 +110,7 @@ class XAttrs:
             where, entry = path, self._catalog.get(path)
         known = replace(entry, metadata=self._catalog.metadata(where, entry))
         self._store.set_metadata(where, known, metadata)
-        self._catalog.cache.put(where, replace(known, metadata=metadata, implied=False))
+        self._catalog.own_metadata(where, known, metadata)
 
 
 def _property(path: str, name: str) -> str:

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from cosfs.config import CacheOptions, DataOptions, ViewOptions
+from cosfs.config import AttrsOption, CacheOptions, DataOptions, ViewOptions
 from cosfs.store.base import Store
 from cosfs.store.memory import MemoryStore
 from cosfs.vfs.filesystem import FileSystem
 from cosfs.vfs.types import Caller
 from tests.fakeclock import FakeClock
 
-#: This process: alive, and its own thread group.
-ME = Caller(uid=1000, gid=1000, pid=os.getpid())
+#: This process: alive, its own thread group, of the user whom the mount belongs to.
+ME = Caller(uid=7, gid=8, pid=os.getpid())
 
 MakeFs = Callable[..., FileSystem]
 
@@ -36,16 +36,22 @@ def make_fs(clock: FakeClock, store: MemoryStore, tmp_path: Path) -> Iterator[Ma
     """Make any number of mounts of one store; each has its own cache."""
     made: list[FileSystem] = []
 
-    def make(ttl_s: float = 60.0, over: Store | None = None) -> FileSystem:
+    def make(
+        ttl_s: float = 60.0,
+        over: Store | None = None,
+        attrs: AttrsOption = "auto",
+        journal_file: Path | None = None,
+    ) -> FileSystem:
         spool = tmp_path / f"spool{len(made)}"
         spool.mkdir()
         fs = FileSystem(
             _Unclosed(over or store),  # type: ignore[arg-type]
             clock=clock,
-            cache=CacheOptions(ttl_s=ttl_s),
+            cache=CacheOptions(ttl_s=ttl_s, attrs=attrs),
             view=ViewOptions(uid=7, gid=8, umask=0o022),
             data=DataOptions(),
             spool_dir=spool,
+            journal_file=journal_file or tmp_path / f"journal{len(made)}.sqlite",
         )
         fs.start()
         made.append(fs)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from cosfs.config import CacheOptions
-from cosfs.model import Attributes, Entry, Kind, Metadata
-from cosfs.vfs.metacache import UNKNOWN, MetaCache
+from cosfs.model import Entry, Kind, Metadata
+from cosfs.vfs.metacache import UNKNOWN, MetaCache, Times
 from cosfs.vfs.overlay import OVERLAY_S
 from tests.fakeclock import FakeClock
 
@@ -68,11 +68,12 @@ def test_put_changes_entry_listing_and_metadata(cache: MetaCache) -> None:
 
 def test_remove_leaves_a_negative_entry_and_nothing_else(cache: MetaCache) -> None:
     cache.put_new_folder("/d", FOLDER)
-    cache.set_attributes("/d", None, Attributes(mode=0o700))
+    cache.set_times("/d", None, Times(mtime_ns=5))
     cache.remove("/d")
     assert cache.lookup("/d") is None
     assert cache.listing("/d") is None
-    assert cache.attributes("/d", None) == Attributes()
+    assert cache.times("/d", None) == Times()
+    assert cache.mark("/d") is None
 
 
 def test_a_new_folder_is_known_to_be_empty(cache: MetaCache) -> None:
@@ -164,23 +165,38 @@ def test_forget_tree_goes_by_path_parts(cache: MetaCache) -> None:
     assert cache.lookup("/ab") == file("1")
 
 
-def test_times_belong_to_a_version_and_the_rest_to_the_name(cache: MetaCache) -> None:
+def test_times_belong_to_a_version_and_follow_a_rename(cache: MetaCache) -> None:
     one, two = file("1").version, file("22").version
-    cache.set_attributes("/f", one, Attributes(mode=0o600, mtime_ns=5))
-    assert cache.attributes("/f", one) == Attributes(mode=0o600, mtime_ns=5)
-    assert cache.attributes("/f", two) == Attributes(mode=0o600)
-    cache.set_attributes("/f", two, Attributes(uid=3))
-    assert cache.attributes("/f", two) == Attributes(mode=0o600, uid=3)
-    cache.move_attributes("/f", "/g")
-    assert cache.attributes("/g", two) == Attributes(mode=0o600, uid=3)
-    assert cache.attributes("/f", two) == Attributes()
+    cache.set_times("/f", one, Times(mtime_ns=5))
+    cache.set_times("/f", one, Times(atime_ns=6))
+    assert cache.times("/f", one) == Times(mtime_ns=5, atime_ns=6)
+    assert cache.times("/f", two) == Times()
+    cache.move_times("/f", "/g")
+    assert cache.times("/g", one) == Times(mtime_ns=5, atime_ns=6)
+    assert cache.times("/f", one) == Times()
+
+
+def test_a_mark_once_seen_stays_until_the_ttl_and_a_listing_does_not_hide_what_it_holds(
+    cache: MetaCache, clock: FakeClock
+) -> None:
+    assert cache.mark("/d") is None
+    learn_listing(cache, "/d")
+    assert cache.mark("/d") is False
+    held = Metadata({"x": b"y"})
+    cache.learn_mark("/d", held)
+    learn_listing(cache, "/d")
+    assert cache.mark("/d") == held
+    clock.advance(TTL)
+    assert cache.mark("/d") is None
+    cache.learn_listing("/d", {}, cache.generation(), {}, marked=True)
+    assert cache.mark("/d") is True
 
 
 def test_everything_is_bounded(clock: FakeClock) -> None:
     cache = MetaCache(CacheOptions(ttl_s=TTL, max_entries=50), clock)
     for n in range(500):
         cache.put(f"/{n}", file(str(n)))
-        cache.set_attributes(f"/{n}", None, Attributes(mode=0o600))
+        cache.set_times(f"/{n}", None, Times(mtime_ns=n))
     believed = [n for n in range(500) if cache.lookup(f"/{n}") is not UNKNOWN]
     assert len(believed) <= 50 and 499 in believed
     learn_listing(cache, "/big", **{f"n{n}": file("1") for n in range(60)})

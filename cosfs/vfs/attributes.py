@@ -1,0 +1,238 @@
+"""Owns POSIX attributes that programs set: where they are until they are sent, and sending them.
+
+Must not know open files, or what attributes mean.
+
+A change is journaled, shown at once, and sent joined with later ones of the same name: a second
+after the first of them, or before when somebody asks for it (fsync, the end of the mount). It
+travels with the content instead where content is about to be stored.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Final
+
+from cosfs import paths
+from cosfs.clock import Clock
+from cosfs.config import AttrsOption
+from cosfs.errors import CosfsError, NotFound, Transient
+from cosfs.model import Attributes, Entry, Metadata
+from cosfs.store.base import Store
+from cosfs.vfs.catalog import Catalog
+from cosfs.vfs.journal import AttributeJournal
+from cosfs.vfs.pathlocks import PathLocks
+
+log = logging.getLogger(__name__)
+
+#: How long changes of one name are joined.
+JOIN_S: Final = 1.0
+
+#: How long a change that could not be sent waits before it is tried again.
+_RETRY_S: Final = 5.0
+
+_NOTHING: Final = Attributes()
+
+
+class AttributeKeeper:
+    """See the module's text.
+
+    Thread safety: any method from any thread. One change of a name is sent at a time, under the
+    lock of its path.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        catalog: Catalog,
+        journal: AttributeJournal,
+        locks: PathLocks,
+        clock: Clock,
+        executor: Executor,
+        attrs: AttrsOption,
+    ) -> None:
+        self._store = store
+        self._catalog = catalog
+        self._journal = journal
+        self._locks = locks
+        self._clock = clock
+        self._executor = executor
+        self._is_on = attrs != "none"
+        #: Tells of a path whose content is about to be stored, and its attributes with it.
+        self.travels: Callable[[str], bool] = lambda _path: False
+        self._wake = threading.Condition()
+        self._stopping = False
+        self._not_before = 0.0
+        self._thread: threading.Thread | None = None
+
+    # -- what is true ------------------------------------------------------------------------
+
+    def of(self, path: str, entry: Entry) -> Attributes:
+        """Return the attributes of ``path``: stored ones, overridden by changes not sent yet.
+
+        Cost: as ``Catalog.attributes``.
+        """
+        return self._catalog.attributes(path, entry).merged(self.unsent(path))
+
+    def unsent(self, path: str) -> Attributes:
+        """Return the changes of ``path`` that the store does not know."""
+        pending = self._journal.get(path)
+        return _NOTHING if pending is None else pending.attributes
+
+    # -- changes -----------------------------------------------------------------------------
+
+    def change(self, path: str, attributes: Attributes) -> None:
+        """Note a change of a file or folder that the store holds; journaled when this returns."""
+        if not self._is_on or attributes == _NOTHING:
+            return
+        self._journal.note(path, attributes, self._clock.monotonic())
+        with self._wake:
+            self._wake.notify()
+
+    def ensure_mark(self, folder: str) -> None:
+        """Mark ``folder`` before a name in it gets stored attributes. Cost: 0, or 1 once."""
+        if not self._is_on or self._catalog.cache.mark(folder) not in (None, False):
+            return
+        if self._store.mark_folder(folder):
+            self._catalog.cache.learn_mark(folder, Metadata())
+        else:
+            self._catalog.cache.learn_mark(folder, True)
+
+    @contextmanager
+    def travelling(self, path: str, metadata: Metadata, mtime_ns: int | None) -> Iterator[Metadata]:
+        """Give what content about to be stored under ``path`` carries; it is sent at the end.
+
+        That is ``metadata`` of the old content with the changes not sent yet, and ``mtime_ns`` if a
+        program has set the new content's time.
+        """
+        if not self._is_on:
+            yield replace(metadata, attributes=_NOTHING)
+            return
+        pending = self._journal.get(path)
+        attributes = metadata.attributes
+        if pending is not None:
+            attributes = attributes.merged(pending.attributes)
+        attributes = replace(attributes, mtime_ns=mtime_ns)
+        if attributes != _NOTHING:
+            self.ensure_mark(paths.parent(path))
+        yield replace(metadata, attributes=attributes)
+        if pending is not None:
+            self._journal.sent(path, pending)
+
+    def gone(self, path: str) -> None:
+        """Forget the changes of a name that was removed."""
+        self._journal.drop(path)
+
+    def renamed(self, old: str, new: str) -> None:
+        """Let changes follow a rename."""
+        self._journal.rename(old, new)
+
+    # -- sending -----------------------------------------------------------------------------
+
+    def send(self, path: str) -> None:
+        """Send what is not sent of ``path``. Raises ``CosfsError``. Cost: 0, or 1 and a mark."""
+        if self._journal.get(path) is None:
+            return
+        with self._locks.holding(path):
+            pending = self._journal.get(path)
+            if pending is None:
+                return
+            entry = self._catalog.find(path)
+            if entry is not None:
+                try:
+                    self._send(path, entry, pending.attributes)
+                except NotFound:
+                    self._catalog.cache.forget(path)
+            self._journal.sent(path, pending)
+
+    def send_all(self) -> list[tuple[str, CosfsError]]:
+        """Send everything, several at a time; return what could not be sent and why."""
+        return self._send_several(list(self._journal.all()))
+
+    def start(self) -> None:
+        """Begin to send in the background: also what a mount before this one left."""
+        self._thread = threading.Thread(target=self._run, name="attributes", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> list[tuple[str, CosfsError]]:
+        """Send everything and end; return what could not be sent: it stays in the journal."""
+        with self._wake:
+            self._stopping = True
+            self._wake.notify()
+        if self._thread is not None:
+            self._thread.join()
+        failures = self.send_all()
+        self._journal.close()
+        return failures
+
+    def _send(self, path: str, entry: Entry, changes: Attributes) -> None:
+        if path != paths.ROOT:
+            self.ensure_mark(paths.parent(path))
+        if entry.is_folder:
+            if self._catalog.cache.mark(path) is False:
+                wanted = Metadata().with_attributes(changes)
+                if self._store.mark_folder(path, wanted):
+                    self._catalog.cache.learn_mark(path, wanted)
+                    return
+                self._catalog.cache.learn_mark(path, True)
+            known = self._catalog.mark(path)
+        else:
+            known = self._catalog.metadata(path, entry)
+        wanted = known.with_attributes(changes)
+        self._store.set_metadata(path, replace(entry, metadata=known), wanted)
+        if entry.is_folder:
+            self._catalog.cache.learn_mark(path, wanted)
+        else:
+            self._catalog.own_metadata(path, entry, wanted)
+
+    def _run(self) -> None:
+        while True:
+            with self._wake:
+                while not self._stopping and not self._due():
+                    self._wake.wait(self._patience())
+                if self._stopping:
+                    return
+            failures = self._send_several(self._due())
+            if failures:
+                self._not_before = self._clock.monotonic() + _RETRY_S
+
+    def _due(self) -> list[str]:
+        now = self._clock.monotonic()
+        if now < self._not_before:
+            return []
+        return [
+            path
+            for path, one in self._journal.all().items()
+            if now - one.since >= JOIN_S and not self.travels(path)
+        ]
+
+    def _patience(self) -> float | None:
+        pending = self._journal.all()
+        if not pending:
+            return None
+        first = max(min(one.since for one in pending.values()) + JOIN_S, self._not_before)
+        # Never a busy wait: what is due may have to wait for its content.
+        return max(first - self._clock.monotonic(), JOIN_S / 10)
+
+    def _send_several(self, several: list[str]) -> list[tuple[str, CosfsError]]:
+        results = self._executor.map(self._try, several)
+        return [
+            (path, error)
+            for path, error in zip(several, results, strict=True)
+            if error is not None
+        ]
+
+    def _try(self, path: str) -> CosfsError | None:
+        try:
+            self.send(path)
+        except Transient as error:
+            log.warning("attributes of %r are not sent yet: %s", path, error)
+            return error
+        except CosfsError as error:
+            log.error("attributes of %r cannot be sent: %s", path, error)
+            return error
+        return None
