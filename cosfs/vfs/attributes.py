@@ -61,7 +61,8 @@ class AttributeKeeper:
         self._locks = locks
         self._clock = clock
         self._executor = executor
-        self._is_on = attrs != "none"
+        #: Whether attributes are stored at all.
+        self.is_on = attrs != "none"
         #: Tells of a path whose content is about to be stored, and its attributes with it.
         self.travels: Callable[[str], bool] = lambda _path: False
         self._wake = threading.Condition()
@@ -87,7 +88,7 @@ class AttributeKeeper:
 
     def change(self, path: str, attributes: Attributes) -> None:
         """Note a change of a file or folder that the store holds; journaled when this returns."""
-        if not self._is_on or attributes == _NOTHING:
+        if not self.is_on or attributes == _NOTHING:
             return
         self._journal.note(path, attributes, self._clock.monotonic())
         with self._wake:
@@ -95,7 +96,7 @@ class AttributeKeeper:
 
     def ensure_mark(self, folder: str) -> None:
         """Mark ``folder`` before a name in it gets stored attributes. Cost: 0, or 1 once."""
-        if not self._is_on or self._catalog.cache.mark(folder) not in (None, False):
+        if not self.is_on or self._catalog.cache.mark(folder) not in (None, False):
             return
         if self._store.mark_folder(folder):
             self._catalog.cache.learn_mark(folder, Metadata())
@@ -109,7 +110,7 @@ class AttributeKeeper:
         That is ``metadata`` of the old content with the changes not sent yet, and ``mtime_ns`` if a
         program has set the new content's time.
         """
-        if not self._is_on:
+        if not self.is_on:
             yield replace(metadata, attributes=_NOTHING)
             return
         pending = self._journal.get(path)

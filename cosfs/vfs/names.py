@@ -1,0 +1,229 @@
+"""Owns making, removing and renaming names; must not know what is read or written under them."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import replace
+from typing import Final
+
+from cosfs import paths
+from cosfs.clock import Clock
+from cosfs.errors import (
+    AlreadyExists,
+    FolderNotEmpty,
+    InvalidArgument,
+    IsFolder,
+    NameTooLong,
+    NotFound,
+    NotPermitted,
+)
+from cosfs.model import Attributes, BytesSource, Entry, Metadata
+from cosfs.store.base import Store
+from cosfs.vfs.attributes import AttributeKeeper
+from cosfs.vfs.attrs import AttrsBuilder
+from cosfs.vfs.blocks import BlockCache, Content
+from cosfs.vfs.catalog import Catalog
+from cosfs.vfs.files import OpenFiles
+from cosfs.vfs.folders import Folders
+from cosfs.vfs.kernelview import KernelView
+from cosfs.vfs.metacache import Times
+from cosfs.vfs.openfile import OpenFile
+from cosfs.vfs.pathlocks import PathLocks
+from cosfs.vfs.status import Status, refuse_reserved
+from cosfs.vfs.types import Caller
+
+#: A file younger than this is renamed without storing its time: for everybody else it is as new.
+_FRESH_NS: Final = 2 * 10**9
+
+
+class Names:
+    """See the module's text.
+
+    Thread safety: any method from any thread. What is under way with a file's content is waited
+    for where its name changes.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        catalog: Catalog,
+        keeper: AttributeKeeper,
+        files: OpenFiles,
+        folders: Folders,
+        blocks: BlockCache,
+        status: Status,
+        attrs: AttrsBuilder,
+        kernel: KernelView,
+        locks: PathLocks,
+        clock: Clock,
+    ) -> None:
+        self._store = store
+        self._catalog = catalog
+        self._cache = catalog.cache
+        self._keeper = keeper
+        self._files = files
+        self._folders = folders
+        self._blocks = blocks
+        self._status = status
+        self._attrs = attrs
+        self._kernel = kernel
+        self._locks = locks
+        self._clock = clock
+
+    def mkdir(self, path: str, mode: int, caller: Caller) -> None:
+        """Create a folder. Raises ``AlreadyExists``.
+
+        Cost: 1; 1 later if mode or owner are not the mount's.
+        """
+        refuse_reserved(path)
+        self._folders.make(path)
+        given = Attributes(mode=stat.S_IFDIR | mode & 0o7777, uid=caller.uid, gid=caller.gid)
+        self._keeper.change(path, self._attrs.explicit(given, is_folder=True))
+        self._status.touch_folder(path)
+        self._status.touch_folder(paths.parent(path))
+
+    def rmdir(self, path: str) -> None:
+        """Remove an empty folder. Raises ``FolderNotEmpty``. Cost: 1, and 1 to see that it is."""
+        refuse_reserved(path)
+        self._folders.remove(path)
+        self._note_gone(path)
+
+    def symlink(self, path: str, target: str, caller: Caller) -> None:
+        """Make a symbolic link. Raises ``AlreadyExists``. Cost: 1, and a mark."""
+        content = os.fsencode(target)
+        if not content or len(content) > paths.PATH_MAX - 1:
+            raise NameTooLong(path) if content else InvalidArgument(path, "an empty target")
+        self._make_special(path, stat.S_IFLNK | 0o777, 0, content, caller)
+
+    def mknod(self, path: str, mode: int, rdev: int, caller: Caller) -> None:
+        """Make a FIFO, socket or device. Raises ``AlreadyExists``. Cost: 1, and a mark."""
+        self._make_special(path, mode, rdev, b"", caller)
+
+    def _make_special(
+        self, path: str, mode: int, rdev: int, content: bytes, caller: Caller
+    ) -> None:
+        refuse_reserved(path)
+        if not self._keeper.is_on:
+            raise NotPermitted(path, "attrs=none stores plain files only")
+        given = Attributes(mode=mode, uid=caller.uid, gid=caller.gid, rdev=rdev or None)
+        attributes = self._attrs.explicit(given, is_folder=False)
+        with self._locks.holding(path):
+            self._keeper.ensure_mark(paths.parent(path))
+            entry = self._store.write_file(
+                path,
+                BytesSource(content),
+                metadata=Metadata(attributes=attributes),
+                create_only=True,
+            )
+        now = self._clock.wall_ns()
+        self._cache.put(path, entry)
+        self._cache.set_times(path, entry.version, Times(mtime_ns=now, ctime_ns=now))
+        self._status.touch_folder(paths.parent(path))
+
+    def readlink(self, path: str) -> str:
+        """Return the target of a symbolic link. Cost: 1, or 0 when it was read before."""
+        entry = self._catalog.get(path)
+        if not stat.S_ISLNK(self._status.getattr(path).mode):
+            raise InvalidArgument(path, "not a symbolic link")
+        content = Content.of(entry.version, path, entry.mtime_ns)
+        return os.fsdecode(self._blocks.read(content, lambda: path, 0, entry.size))
+
+    def unlink(self, path: str) -> None:
+        """Remove a file's name. Raises ``NotFound``. Cost: 1."""
+        refuse_reserved(path)
+        if self._files.unlink_hidden(path):
+            return
+        try:
+            self._store.delete_file(path)
+        except NotFound:
+            self._cache.remove(path)
+            raise
+        self._cache.remove(path)
+        self._keeper.gone(path)
+        self._kernel.forget(path)
+        self._note_gone(path)
+
+    def rename(self, old: str, new: str) -> None:
+        """Rename a file or folder, replacing a file or an empty folder at ``new``.
+
+        Cost: 1 for a file, ``Folders.rename`` for a folder.
+        """
+        refuse_reserved(old)
+        refuse_reserved(new)
+        self._store.check_path(new)
+        with self._locks.holding(old, new):
+            self._rename(old, new)
+        self._note_gone(old)
+        self._status.touch_folder(paths.parent(new))
+
+    def _rename(self, old: str, new: str) -> None:
+        if self._files.hide(old, new):
+            self._cache.move_times(old, new)
+            self._keeper.renamed(old, new)
+            self._cache.remove(old)
+            return
+        file = self._files.at(old)
+        if file is not None or not self._catalog.get(old).is_folder:
+            self._rename_file(old, new, file)
+        else:
+            self._rename_folder(old, new)
+        self._kernel.forget(old)
+        self._kernel.forget(new)
+
+    def _rename_file(self, old: str, new: str, file: OpenFile | None) -> None:
+        if file is not None and file.entry is None:
+            # The new name must have the content the moment it replaces another file.
+            self._files.store_now(file)
+        entry = self._catalog.get(old)
+        target = self._catalog.find(new)
+        if target is not None and target.is_folder:
+            raise IsFolder(new)
+        attributes = self._catalog.known_attributes(old, entry)
+        if attributes != Attributes():
+            self._keeper.ensure_mark(paths.parent(new))
+        times = self._cache.times(old, entry.version)
+        metadata = self._cache.metadata(old, entry.version)
+        self._store.move_file(old, new, overwrite=True)
+        self._files.renamed(old, new)
+        self._cache.move_times(old, new)
+        self._cache.remove(old)
+        self._cache.put(new, replace(entry, metadata=metadata))
+        self._keeper.renamed(old, new)
+        self._keep_mtime(new, entry, attributes or Attributes(), times)
+
+    def _keep_mtime(
+        self, path: str, entry: Entry, attributes: Attributes, times: Times
+    ) -> None:
+        """Keep the time of a file over its move, in which the server gives it a new one.
+
+        That of a file made just now is kept here alone: another mount sees a second's difference.
+        """
+        if attributes.mtime_ns is not None:
+            return
+        mtime_ns = self._attrs.mtime_ns(entry, attributes, times)
+        now = self._clock.wall_ns()
+        self._cache.set_times(path, entry.version, Times(mtime_ns=mtime_ns, ctime_ns=now))
+        if now - mtime_ns > _FRESH_NS:
+            self._keeper.change(path, Attributes(mtime_ns=mtime_ns))
+
+    def _rename_folder(self, old: str, new: str) -> None:
+        target = self._catalog.find(new)
+        if target is not None and not target.is_folder:
+            raise AlreadyExists("a file is in the way", path=new)
+        if self._files.unstored_in(new):
+            raise FolderNotEmpty("the folder is not empty", path=new)
+
+        def look(path: str, entry: Entry) -> tuple[Attributes, Times]:
+            return self._keeper.of(path, entry), self._cache.times(path, entry.version)
+
+        moved = self._folders.rename(old, new, look)
+        self._files.renamed(old, new)
+        self._keeper.renamed(old, new)
+        for path, entry, (attributes, times) in moved:
+            self._keep_mtime(path, entry, attributes, times)
+
+    def _note_gone(self, path: str) -> None:
+        folder = paths.parent(path)
+        self._folders.keep(folder)
+        self._status.touch_folder(folder)
