@@ -77,6 +77,25 @@ def _read(source: Source, offset: int, length: int) -> bytes:
     return data
 
 
+def is_unfinished(bucket: BucketClient, key: str) -> bool:
+    """Tell whether what has the name is an unfinished upload and no readable file.
+
+    An upload whose slices have all arrived looks complete to stat until it is finished; a file that
+    an upload is to replace is listed with the slices of that upload.
+
+    Raises:
+        NotFound: nothing has the name.
+    Cost: 1 request, 2 for what looks complete.
+    """
+    info = bucket.stat_file(key)
+    if not info.is_complete:
+        return True
+    listed = bucket.slice_list(key)
+    if isinstance(listed, UploadedFile):
+        return False
+    return (listed.filesize, listed.sha) == (info.filesize, info.sha)
+
+
 class SliceUpload:
     """One upload in slices. ``run`` is called once; the source is not touched after it returned.
 
@@ -211,7 +230,7 @@ class SliceUpload:
     def _clear(self, refusal: UnfinishedOther) -> None:
         """Delete what has the name; not a file that was not to be replaced."""
         try:
-            if self._insert_only and self._bucket.stat_file(self._key).is_complete:
+            if self._insert_only and not is_unfinished(self._bucket, self._key):
                 raise refusal
             _log.info("deleting an unfinished upload of other content: %r", self._key)
             self._bucket.delete_file(self._key)

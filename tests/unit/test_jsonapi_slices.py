@@ -311,9 +311,21 @@ def test_a_file_that_was_not_to_be_replaced_is_not_deleted() -> None:
     bucket = FakeBucket()
     bucket.fail = failing("init", errors.UnfinishedOther("-4020"))
     bucket.info = file_info("00", 5)
+    bucket.listed = unfinished("11", 5)
     with pytest.raises(errors.UnfinishedOther):
         upload(bucket, may_delete=True, insert_only=True)
-    assert bucket.ops == ["init", "stat"]
+    assert bucket.ops == ["init", "stat", "list"]
+
+
+@pytest.mark.parametrize("sha", ["00", ""])
+def test_an_upload_that_only_was_not_finished_is_deleted(sha: str) -> None:
+    """Its slices have all arrived: to stat it looks complete."""
+    bucket = FakeBucket()
+    bucket.fail = failing("init", errors.UnfinishedOther("-4020"))
+    bucket.info = file_info(sha, 5)
+    bucket.listed = unfinished(sha, 5)
+    upload(bucket, may_delete=True, insert_only=True)
+    assert bucket.ops[:5] == ["init", "stat", "list", "delete", "init"]
 
 
 def test_other_content_is_deleted_once() -> None:
