@@ -20,6 +20,7 @@ _BUCKET_HOST = re.compile(r"^([a-z0-9][a-z0-9-]*)-(\d+)\.")
 _BUCKET_SEGMENT = re.compile(r"^([a-z0-9][a-z0-9-]*)-(\d+)$")
 _SLASHES = re.compile(r"/{2,}")
 _BASE_HOST = re.compile(r"^[A-Za-z0-9.\-]+(:\d+)?$|^\[[0-9a-fA-F:.]+\](:\d+)?$")
+_PLAIN = re.compile(r"^[A-Za-z0-9_.~/-]*\Z")
 # Object storage of the vendor does not take ASCII 24-27 in a key (6.1).
 _REFUSED = re.compile("[\x18-\x1b]")
 
@@ -121,19 +122,29 @@ def build_base_url(host: str, fallback: str) -> str:
     return fallback
 
 
+def quote_path(path: str) -> str:
+    """Percent-encode a path; most names need nothing, and a listing has many."""
+    return path if _PLAIN.match(path) else quote(path, safe="/~")
+
+
+def build_download_base(base_url: str, suffix: str, appid: str, bucket: str) -> str:
+    """Build the address that downloads of a bucket begin with.
+
+    It leads to this server: path style without a suffix, the host `<bucket>-<appid>.<suffix>`
+    with one.
+    """
+    return f"http://{bucket}-{appid}.{suffix}" if suffix else f"{base_url}/{bucket}-{appid}"
+
+
 def build_urls(
     base_url: str, suffix: str, appid: str, bucket: str, path: str
 ) -> dict[str, str]:
     """Build the four addresses of a file that uploads answer with (3.6).
 
-    The three URLs are percent-encoded, `resource_path` is raw. They lead to this server: path
-    style without a suffix, the host `<bucket>-<appid>.<suffix>` with one.
+    The three URLs are percent-encoded, `resource_path` is raw.
     """
-    quoted = quote(path, safe="/~")
-    if suffix:
-        download = f"http://{bucket}-{appid}.{suffix}{quoted}"
-    else:
-        download = f"{base_url}/{bucket}-{appid}{quoted}"
+    quoted = quote_path(path)
+    download = build_download_base(base_url, suffix, appid, bucket) + quoted
     return {
         "access_url": download,
         "resource_path": f"/{appid}/{bucket}{path}",

@@ -7,11 +7,11 @@ Threading: one `Assembly` may be used by many pool threads at once. Its lock gua
 stored slices and who hashes; no lock is held while bytes are written or hashed.
 """
 
+import contextlib
 import hashlib
 import os
 import threading
 from collections.abc import Iterable
-from pathlib import Path
 
 from cosfs.server.content import Content
 from cosfs.server.sha1 import new_sha1
@@ -24,7 +24,7 @@ class Assembly:
     """The part file of one unfinished upload."""
 
     def __init__(
-        self, path: Path, file_size: int, slice_size: int, stored: Iterable[int]
+        self, path: str, file_size: int, slice_size: int, stored: Iterable[int]
     ) -> None:
         """Remember the file; `stored` are the starts of slices that are in it already."""
         self._path = path
@@ -42,25 +42,34 @@ class Assembly:
         self._states: list[str] | None = []
 
     def store(self, start: int, data: bytes) -> None:
-        """Write a slice to its place; the same again is the same as once.
+        """Write a slice to its place; the same again is the same as once. Blocks.
 
         A slice that is sent again with other bytes replaces the first one.
         """
-        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fd = self._open()
         try:
             with self._condition:
                 is_known = start in self._stored
-            if is_known:
-                if os.pread(fd, len(data), start) == data:
-                    return
-                self._rewrite(fd, start, data)
-            else:
+            if not is_known:
                 _write_at(fd, start, data)
                 with self._condition:
                     self._stored.add(start)
-            self._hash_on(fd)
+            elif os.pread(fd, len(data), start) != data:
+                self._rewrite(fd, start, data)
         finally:
             os.close(fd)
+
+    def hash_ahead(self) -> None:
+        """Hash what is complete from the front, so that the end need not wait for it. Blocks."""
+        with contextlib.suppress(FileNotFoundError):  # The upload may have ended meanwhile.
+            fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                self._hash_on(fd)
+            finally:
+                os.close(fd)
+
+    def _open(self) -> int:
+        return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
     def _rewrite(self, fd: int, start: int, data: bytes) -> None:
         with self._condition:
@@ -111,7 +120,7 @@ class Assembly:
 
     def complete(self) -> Content | None:
         """Hash what is left and return the content; None when a slice is missing. Blocks."""
-        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fd = self._open()
         try:
             with self._condition:
                 self._condition.wait_for(lambda: not self._is_hashing)
@@ -128,7 +137,7 @@ class Assembly:
         return Content(self._file_size, sha1, sha256, states=states)
 
 
-def compute_states(path: Path, slice_size: int) -> list[str] | None:
+def compute_states(path: str, slice_size: int) -> list[str] | None:
     """Return the SHA-1 state after each slice of a file; None when states cannot be had. Blocks."""
     sha1 = new_sha1()
     states = []

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cosfs.server import codes
-from cosfs.server.addresses import Target, build_urls
+from cosfs.server.addresses import Target, build_download_base, build_urls
 from cosfs.server.codes import Refusal
 from cosfs.server.content import Spool
 from cosfs.server.forms import Fields
@@ -136,6 +136,12 @@ def build_new_file(
         forbid=existing.forbid if existing and keeps else 0,
         headers=existing.headers if existing and keeps else {},
     )
+
+
+def build_file_base(context: Context, call: Call) -> str:
+    """Build the address that downloads of the call's bucket begin with."""
+    suffix = context.switches.download_suffix
+    return build_download_base(call.base_url, suffix, context.account.appid, call.bucket)
 
 
 def build_file_urls(context: Context, call: Call, path: str) -> dict[str, str]:

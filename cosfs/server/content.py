@@ -12,6 +12,7 @@ Threading: `Spool` belongs to the event loop and hands blocking work to the pool
 """
 
 import asyncio
+import contextlib
 import hashlib
 import itertools
 import os
@@ -39,7 +40,7 @@ class Content:
     sha1: str
     sha256: str
     data: bytes | None = None
-    path: Path | None = None
+    path: str | None = None
     # SHA-1 states after each MiB, where they were computed.
     states: list[str] | None = None
 
@@ -48,26 +49,28 @@ class ContentFiles:
     """The folders `objects/`, `parts/` and `tmp/`."""
 
     def __init__(self, root: Path) -> None:
-        self._objects = root / "objects"
-        self._parts = root / "parts"
-        self._tmp = root / "tmp"
-        for folder in (self._objects, self._parts, self._tmp):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name in ("objects", "parts", "tmp"):
+            (root / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._objects = str(root / "objects")
+        self._parts = str(root / "parts")
+        self._tmp = str(root / "tmp")
         for shard in range(256):
-            (self._objects / f"{shard:02x}").mkdir(mode=0o700, exist_ok=True)
+            Path(f"{self._objects}/{shard:02x}").mkdir(mode=0o700, exist_ok=True)
         self._numbers = itertools.count()
 
-    def path(self, name: str) -> Path:
+    # Paths are texts: building a Path for every download takes longer than opening the file.
+
+    def path(self, name: str) -> str:
         """Return the path of a content file."""
-        return self._objects / name[:2] / name
+        return f"{self._objects}/{name[:2]}/{name}"
 
-    def part_path(self, name: str) -> Path:
+    def part_path(self, name: str) -> str:
         """Return the path of the part file of an upload."""
-        return self._parts / name
+        return f"{self._parts}/{name}"
 
-    def new_path(self) -> Path:
+    def new_path(self) -> str:
         """Return an unused path for a temporary file."""
-        return self._tmp / f"{os.getpid()}-{next(self._numbers)}"
+        return f"{self._tmp}/{os.getpid()}-{next(self._numbers)}"
 
     def adopt(self, content: Content) -> None:
         """Make a received content a content file; its temporary file is used up.
@@ -92,7 +95,7 @@ class ContentFiles:
         os.link(self.part_path(part), source)
         os.rename(source, self.path(name))
 
-    def retire(self, path: Path) -> Path | None:
+    def retire(self, path: str) -> str | None:
         """Take a file out of sight and return its new path for `os.unlink` in a thread."""
         hidden = self.new_path()
         try:
@@ -104,7 +107,7 @@ class ContentFiles:
     def iter_contents(self) -> Iterator[str]:
         """Yield the name of every content file."""
         for shard in range(256):
-            with os.scandir(self._objects / f"{shard:02x}") as entries:
+            with os.scandir(f"{self._objects}/{shard:02x}") as entries:
                 yield from (entry.name for entry in entries)
 
     def iter_parts(self) -> Iterator[str]:
@@ -116,7 +119,7 @@ class ContentFiles:
         """Remove every temporary file and return how many there were."""
         names = os.listdir(self._tmp)
         for name in names:
-            os.unlink(self._tmp / name)
+            os.unlink(f"{self._tmp}/{name}")
         return len(names)
 
 
@@ -142,7 +145,7 @@ class Spool:
         self.size = 0
         self._pending: list[Buffer] = []
         self._pending_size = 0
-        self._path: Path | None = None
+        self._path: str | None = None
         self._fd = -1
         self._busy: asyncio.Future[None] | None = None
 
@@ -190,7 +193,7 @@ class Spool:
         content = await self.settle()
         assert content.path is not None
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._pool, content.path.read_bytes)
+        return await loop.run_in_executor(self._pool, Path(content.path).read_bytes)
 
     def _join(self) -> bytes:
         if len(self._pending) != 1 or not isinstance(self._pending[0], bytes):
@@ -233,7 +236,8 @@ class Spool:
             os.close(self._fd)
             self._fd = -1
         if self._path is not None:
-            self._path.unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._path)
         self._pending.clear()
 
 
@@ -242,7 +246,7 @@ def _hash_memory(data: bytes) -> Content:
     return Content(len(data), sha1, hashlib.sha256(data).hexdigest(), data=data)
 
 
-def _write_file(path: Path, data: bytes) -> None:
+def _write_file(path: str, data: bytes) -> None:
     with open(path, "xb", buffering=0) as stream:
         write_all(stream.fileno(), [data])
 

@@ -4,10 +4,10 @@ Owns who may read, ranges, and the headers of a reply (3.15 and 4.6 of the proto
 know how a reply is sent.
 """
 
+import functools
 import re
 from dataclasses import dataclass
 from email.utils import formatdate
-from pathlib import Path
 
 from cosfs.server import codes
 from cosfs.server.addresses import Target
@@ -34,7 +34,7 @@ class Download:
 
     status: int
     headers: dict[str, str]
-    path: Path
+    path: str
     start: int
     length: int
 
@@ -90,7 +90,7 @@ def _build(context: Context, entry: StoredObject, range_header: str) -> Download
     headers = {
         "Content-Type": DEFAULT_CONTENT_TYPE,
         "ETag": f'"{entry.sha}"',
-        "Last-Modified": formatdate(entry.mtime, usegmt=True),
+        "Last-Modified": _format_time(entry.mtime),
         "Accept-Ranges": "bytes",
     }
     headers.update((name, value) for name, value in entry.headers.items() if value)
@@ -101,6 +101,11 @@ def _build(context: Context, entry: StoredObject, range_header: str) -> Download
         headers["Content-Range"] = f"bytes {start}-{end - 1}/{entry.size}"
     path = context.state.files.path(entry.content or "")
     return Download(status, headers, path, start, end - start)
+
+
+@functools.lru_cache(maxsize=1024)
+def _format_time(seconds: int) -> str:
+    return formatdate(seconds, usegmt=True)
 
 
 def _read_range(header: str, size: int) -> tuple[int, int] | None:

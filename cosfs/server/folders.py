@@ -5,11 +5,12 @@ list of buckets; must not know HTTP or files' contents.
 """
 
 from cosfs.server import codes
+from cosfs.server.addresses import quote_path
 from cosfs.server.calls import (
     Call,
     Context,
     Reply,
-    build_file_urls,
+    build_file_base,
     check_key,
     check_parents,
     read_biz_attr,
@@ -96,11 +97,16 @@ def list_folder(context: Context, call: Call) -> Reply:
         marker_slot=context.switches.marker_slot,
     )
     page = list_page(lambda start, end: context.view.scan(call.bucket, start, end), request)
-    folder_path = "/" + folder_key.decode()
+    base = build_file_base(context, call) + quote_path("/" + folder_key.decode())
     return {
         "context": "" if page.cursor is None else encode_cursor(page.cursor),
         "listover": page.cursor is None,
-        "infos": [_describe(context, call, folder_path, line) for line in page.entries],
+        "infos": [
+            _describe_file(line.entry, line.name.decode(), base)
+            if line.entry is not None and not line.entry.is_folder
+            else _describe_folder(context, call, folder_key, line)
+            for line in page.entries
+        ],
     }
 
 
@@ -114,14 +120,8 @@ def _read_num(context: Context, call: Call) -> int:
     return num
 
 
-def _describe(context: Context, call: Call, folder_path: str, line: ListEntry) -> Reply:
-    name = line.name.decode()
-    entry = line.entry
-    if entry is None:
-        return {"name": name, **_virtual_times(context, call, folder_path, line.name)}
-    if entry.is_folder:
-        return {"name": name, "ctime": entry.ctime, "mtime": entry.mtime}
-    urls = build_file_urls(context, call, folder_path + name)
+def _describe_file(entry: StoredObject, name: str, base: str) -> Reply:
+    url = base + quote_path(name)
     info: Reply = {
         "name": name,
         "ctime": entry.ctime,
@@ -129,21 +129,27 @@ def _describe(context: Context, call: Call, folder_path: str, line: ListEntry) -
         "filesize": entry.size,
         "filelen": entry.received if entry.is_unfinished else entry.size,
         "sha": entry.sha,
-        "access_url": urls["access_url"],
-        "source_url": urls["source_url"],
+        "access_url": url,
+        "source_url": url,
     }
     if entry.authority != INHERITED:
         info["authority"] = entry.authority
     return info
 
 
-def _virtual_times(context: Context, call: Call, folder_path: str, name: bytes) -> Reply:
+def _describe_folder(context: Context, call: Call, folder: bytes, line: ListEntry) -> Reply:
+    name = line.name.decode()
+    if line.entry is not None:
+        return {"name": name, "ctime": line.entry.ctime, "mtime": line.entry.mtime}
+    return {"name": name, **_virtual_times(context, call, folder + line.name)}
+
+
+def _virtual_times(context: Context, call: Call, prefix: bytes) -> Reply:
     kind = context.switches.virtual_times
     if kind == "omit":
         return {}
     time = 0
     if kind == "newest":
-        prefix = folder_path[1:].encode() + name
         time = context.state.objects.newest_mtime(call.bucket, prefix, key_after(prefix))
     return {"ctime": time, "mtime": time}
 

@@ -135,6 +135,12 @@ def iter_visible(state: State, bucket: str, start: bytes, end: bytes) -> Iterato
     """Yield objects, and unfinished uploads where there is no object, in order of keys."""
     pending = [upload.to_object() for upload in state.uploads.scan(bucket, start, end)]
     objects = _iter_objects(state, bucket, start, end)
+    return _merge(objects, pending) if pending else objects
+
+
+def _merge(
+    objects: Iterator[StoredObject], pending: list[StoredObject]
+) -> Iterator[StoredObject]:
     last = None
     # Objects come first among equal keys: an unfinished overwrite does not hide the old file.
     for entry in heapq.merge(objects, pending, key=lambda entry: entry.key):

@@ -46,7 +46,15 @@ class MultipartParser:
         Raises:
             MultipartError: the stream is not a form with this boundary.
         """
-        buffer = self._rest + chunk if self._rest else chunk
+        size = len(self._delimiter)
+        seam = self._rest + chunk[:size]
+        if self._state == "data" and len(chunk) >= size and self._delimiter not in seam:
+            # The usual case, in the middle of a content: what is kept need not be joined to it.
+            if self._rest:
+                yield Event("data", data=memoryview(self._rest))
+            buffer = chunk
+        else:
+            buffer = self._rest + chunk
         position = 0
         while self._state != "done":
             if self._state == "data":

@@ -130,7 +130,7 @@ class LocalServer:
         """Stop; safe to call twice. The same object may be started again, on the same port."""
         server, self._server = self._server, None
         if server is not None:
-            self._run(server.stop(patience_s=2.0))
+            self._run(_stop(server))
             self._resources.close()
 
     def _remove_data(self) -> None:
@@ -192,6 +192,14 @@ async def _start(options: Options) -> Server:
         await server.stop()
         raise
     return server
+
+
+async def _stop(server: Server) -> None:
+    await server.stop(patience_s=2.0)
+    rest = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in rest:
+        task.cancel()
+    await asyncio.gather(*rest, return_exceptions=True)
 
 
 class ServerProcess:

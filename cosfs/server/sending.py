@@ -8,7 +8,6 @@ import asyncio
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from aiohttp import web
 
@@ -25,7 +24,7 @@ class Reply:
     status: int
     headers: Mapping[str, str]
     body: bytes = b""
-    path: Path | None = None
+    path: str | None = None
     start: int = 0
     length: int = 0
     is_head: bool = False
@@ -85,7 +84,7 @@ async def send(
     return response
 
 
-def _read(path: Path, start: int, length: int) -> bytes:
+def _read(path: str, start: int, length: int) -> bytes:
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         return os.pread(fd, length, start)

@@ -8,6 +8,7 @@ Threading: runs in the event loop; writing and hashing happen in the pool.
 
 import asyncio
 import base64
+import logging
 import os
 import re
 import uuid
@@ -32,6 +33,8 @@ from cosfs.server.content import Content
 from cosfs.server.state import part_name
 from cosfs.server.switches import MIB
 from cosfs.server.uploads import Upload
+
+logger = logging.getLogger(__name__)
 
 MIN_SLICE_SIZE = 65536
 MAX_SLICE_SIZE = 3 * MIB
@@ -153,6 +156,7 @@ class SliceOperations:
         await loop.run_in_executor(context.pool, assembly.store, offset, data)
         self._find(call)  # It may have ended meanwhile.
         context.state.add_slice(upload.session, offset, expected)
+        context.pool.submit(_hash_ahead, assembly)
         return {
             "session": upload.session,
             "offset": offset,
@@ -231,6 +235,14 @@ class SliceOperations:
         hours = self._context.switches.session_hours
         for session in self._context.state.expire_uploads(call.now - int(hours * 3600)):
             self._assemblies.pop(session, None)
+
+
+def _hash_ahead(assembly: Assembly) -> None:
+    try:
+        assembly.hash_ahead()
+    except OSError:
+        # Whoever finishes the upload reads the same bytes and is told.
+        logger.warning("a part file cannot be read", exc_info=True)
 
 
 def _read_slice_size(call: Call, sha: str) -> int:

@@ -241,7 +241,7 @@ class State:
         self._retire([self.files.path(name) for name in names])
         self._after_change()
 
-    def _retire(self, paths: Iterable[Path]) -> None:
+    def _retire(self, paths: Iterable[str]) -> None:
         for path in paths:
             hidden = self.files.retire(path)
             if hidden is not None:
@@ -257,12 +257,12 @@ class State:
         for name in self.files.iter_contents():
             present.add(name)
             if name not in known:
-                self.files.path(name).unlink()
+                os.unlink(self.files.path(name))
                 leftovers += 1
         parts = {part_name(session) for session in self.uploads.sessions()}
         for name in list(self.files.iter_parts()):
             if name not in parts:
-                self.files.part_path(name).unlink()
+                os.unlink(self.files.part_path(name))
                 leftovers += 1
         if leftovers:
             logger.info("removed %d leftover files", leftovers)

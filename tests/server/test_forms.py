@@ -143,10 +143,10 @@ def test_without_libcrypto_there_is_no_state() -> None:
 def test_an_assembly_that_lost_its_hashes_reads_the_file_again(tmp_path: Path) -> None:
     content = pattern(3 * MIB)
     path = tmp_path / "part"
-    first = Assembly(path, len(content), MIB, [])
+    first = Assembly(str(path), len(content), MIB, [])
     first.store(MIB, content[MIB : 2 * MIB])
     first.store(0, content[:MIB])
-    second = Assembly(path, len(content), MIB, [0, MIB])
+    second = Assembly(str(path), len(content), MIB, [0, MIB])
     assert second.complete() is None
     second.store(2 * MIB, content[2 * MIB :])
     found = second.complete()
