@@ -22,6 +22,8 @@ from typing import Protocol
 
 from cosfs.model import Entry, ListPage, Metadata, Source, Version
 
+_NOTHING = Metadata()
+
 
 class Store(Protocol):
     """An object store seen as files and folders."""
@@ -63,7 +65,7 @@ class Store(Protocol):
         """
         ...
 
-    def mark_folder(self, folder: str, holding: Metadata = Metadata()) -> bool:
+    def mark_folder(self, folder: str, holding: Metadata = _NOTHING) -> bool:
         """Mark ``folder``, which may be the root: names in it may have stored attributes from now.
 
         Returns whether the mark was made, with what it is to be ``holding`` of the folder's own
@@ -138,7 +140,7 @@ class Store(Protocol):
 
         The caller has made sure that it is empty: a server may keep what lies below and drop the
         folder alone. Raises ``NotFound`` for an implied one, ``FolderNotEmpty`` where the server
-        checks. Cost: 1 request, 1 more if ``marked``.
+        checks; what the mark held may be lost then. Cost: 1 request, 1 more if ``marked``.
         """
         ...
 
@@ -149,11 +151,12 @@ class Store(Protocol):
         what differs is sent; all is, where it is ``None``. An implied folder becomes a real one.
 
         Raises:
-            NotFound: it is gone.
+            NotFound: it is gone; not noticed of a folder whose mark alone differs.
             NotSupported: the root cannot carry ``biz_attr`` here.
             AttributesTooLarge: more than the server takes; nothing is sent.
         Cost: 1 request; none when nothing differs; for a folder 1 each for ``biz_attr`` and the
-            mark, which is made if it is missing (1 more).
+            mark, which is made if it is missing (1 more), and 1 for an implied one if ``biz_attr``
+            does not differ.
         """
         ...
 

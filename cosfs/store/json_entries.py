@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 import threading
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Generic, TypeVar
 
 from cosfs.errors import NotFound
-from cosfs.jsonapi.replies import FileInfo, FolderInfo, ListedEntry, Listing
-from cosfs.model import Entry, Kind, ListPage, Metadata, Version
-from cosfs.store import properties
-from cosfs.store.names import NameRules, is_reserved
+from cosfs.jsonapi.replies import FileInfo, ListedEntry, Listing
+from cosfs.model import Entry, Kind, ListPage, Version
+from cosfs.store import spelling
+from cosfs.store.names import MARKER_NAME, NameRules, is_reserved
 from cosfs.store.properties import Spelling
 
 _log = logging.getLogger(__name__)
@@ -45,32 +46,16 @@ def file_entry(info: FileInfo, path: str) -> Entry:
         info.mtime * _SECOND,
         info.ctime * _SECOND,
         digest=info.sha,
-        metadata=Metadata(
-            MappingProxyType(properties.read(spelling_of(info))),
-            MappingProxyType({name: text.encode() for name, text in facts.items() if text}),
+        metadata=replace(
+            spelling.read(spelling_of(info)),
+            facts=MappingProxyType({name: text.encode() for name, text in facts.items() if text}),
         ),
     )
 
 
 def spelling_of(info: FileInfo) -> Spelling:
-    """Return the properties of a file as the server holds them."""
+    """Return the metadata of a file as the server holds it."""
     return Spelling(info.biz_attr, info.custom_headers, info.authority)
-
-
-def folder_entry(info: FolderInfo) -> Entry:
-    """Return the entry of a real folder, with its metadata."""
-    return Entry(
-        Kind.FOLDER,
-        0,
-        info.mtime * _SECOND,
-        info.ctime * _SECOND,
-        metadata=folder_metadata(info.biz_attr),
-    )
-
-
-def folder_metadata(biz_attr: str = "") -> Metadata:
-    """Return the metadata of a folder: its text is all there is."""
-    return Metadata(MappingProxyType(properties.read(Spelling(biz_attr))), MappingProxyType({}))
 
 
 class Showcase:
@@ -87,9 +72,11 @@ class Showcase:
     def page(self, folder_key: str, listing: Listing, prefix: str) -> ListPage:
         """Return the shown part of one page: names that begin with ``prefix``."""
         entries: dict[str, Entry] = {}
+        marked = False
         at_root = folder_key == self._root
         for listed in listing.entries:
             name = self._rules.to_name(listed.name)
+            marked = marked or (listed.is_folder and name == MARKER_NAME)
             if name is None:
                 self._say_once(folder_key + listed.name, "it cannot be a name on Linux")
             elif not name.startswith(prefix) or is_reserved(name, at_root=at_root):
@@ -103,9 +90,8 @@ class Showcase:
                     entries[name] = _listed_entry(listed)
             else:
                 entries[name] = _listed_entry(listed)
-        return ListPage(
-            MappingProxyType(entries), None if listing.listover else listing.context
-        )
+        cursor = None if listing.listover else listing.context
+        return ListPage(MappingProxyType(entries), cursor, marked)
 
     def _say_once(self, key: str, reason: str) -> None:
         if self._said.put(key, True):

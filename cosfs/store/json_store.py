@@ -1,42 +1,36 @@
 """Owns the store on the COS JSON API: file system words in, server words out; must not know HTTP.
 
-How names and properties are spelt on this protocol is said in ``names`` and ``properties``, what
-becomes of replies in ``json_entries``, how content gets there in ``json_upload``. Lost answers are
-settled by the client (``jsonapi.bucket``), so a change that raises was not made, unless the error
-is ``Unavailable`` or says what was done.
+How names and metadata are spelt on this protocol is said in ``names`` and ``spelling``, what
+becomes of replies in ``json_entries``, how content gets there in ``json_upload``, what a folder is
+in ``json_folders``. Lost answers are settled by the client (``jsonapi.bucket``), so a change that
+raises was not made, unless the error is ``Unavailable`` or says what was done.
 """
 
 from __future__ import annotations
 
-from types import MappingProxyType
+import secrets
 
 from cosfs import paths
 from cosfs.clock import Clock, SystemClock
 from cosfs.config import DataOptions
 from cosfs.errors import (
-    AlreadyExists,
     AttributesTooLarge,
     BucketNotFound,
     NotFound,
-    NotSupported,
     ObjectChanged,
     RangeNotSatisfiable,
     UnfinishedUpload,
 )
 from cosfs.jsonapi.bucket import BucketClient
 from cosfs.model import Entry, Kind, ListPage, Metadata, Source, Version
-from cosfs.store import content, properties
-from cosfs.store.json_entries import (
-    Showcase,
-    VersionMarks,
-    file_entry,
-    folder_entry,
-    folder_metadata,
-    spelling_of,
-)
+from cosfs.store import content, properties, spelling
+from cosfs.store.json_entries import Showcase, VersionMarks, file_entry, spelling_of
+from cosfs.store.json_folders import Folders
 from cosfs.store.json_upload import Uploader
 from cosfs.store.names import PORTABLE, KeySpace, NameRules
-from cosfs.store.properties import INHERITED, Spelling
+from cosfs.store.properties import Spelling
+
+_NOTHING = Metadata()
 
 
 class JsonStore:
@@ -61,6 +55,7 @@ class JsonStore:
         self._keys = KeySpace(prefix, names)
         self._clock = clock or SystemClock()
         parallel = (data or DataOptions()).parallel
+        self._folders = Folders(bucket, self._keys, self._clock)
         self._uploader = Uploader(bucket, self._keys.root, parallel=parallel)
         self._showcase = Showcase(names, self._keys.root)
         self._marks = VersionMarks()
@@ -84,14 +79,13 @@ class JsonStore:
         return file_entry(self._bucket.stat_file(self._keys.file(path)), path)
 
     def stat_folder(self, path: str) -> Entry:
-        try:
-            return folder_entry(self._bucket.stat_folder(self._keys.folder(path)))
-        except BucketNotFound:
-            raise
-        except NotFound:
-            if path == paths.ROOT:
-                return Entry(Kind.FOLDER, implied=True, metadata=folder_metadata())
-            raise
+        return self._folders.stat(path)
+
+    def stat_mark(self, folder: str) -> Metadata:
+        return self._folders.stat_mark(folder)
+
+    def mark_folder(self, folder: str, holding: Metadata = _NOTHING) -> bool:
+        return self._folders.mark(folder, holding)
 
     def list_page(self, folder: str, *, prefix: str = "", cursor: str = "") -> ListPage:
         key = self._keys.folder(folder)
@@ -124,10 +118,12 @@ class JsonStore:
         self, path: str, source: Source, *, metadata: Metadata, create_only: bool = False
     ) -> Entry:
         key = self._keys.file(path)
-        spelling = self._sized(path, key, properties.spell(path, metadata.properties))
-        digest = self._uploader.put(key, source, spelling, create_only=create_only)
+        # Only this attempt knows the nonce: after a lost answer it tells whose file is there.
+        nonce = secrets.token_hex(16) if create_only else ""
+        wanted = self._sized(path, key, spelling.spell(path, metadata, nonce=nonce))
+        digest = self._uploader.put(key, source, wanted, create_only=create_only)
         now_ns = self._now_ns()
-        held = Metadata(MappingProxyType(properties.read(spelling)))
+        held = spelling.read(wanted)
         return Entry(Kind.FILE, source.size, now_ns, now_ns, digest=digest, metadata=held)
 
     def move_file(self, old: str, new: str, *, overwrite: bool) -> None:
@@ -139,29 +135,17 @@ class JsonStore:
     def delete_file(self, path: str) -> None:
         self._bucket.delete_file(self._keys.file(path))
 
-    def make_folder(self, path: str) -> Entry:
-        key = self._keys.folder(path)
-        if path == paths.ROOT:
-            raise AlreadyExists("the root always exists", path=path)
-        self._bucket.create_folder(key)
-        now_ns = self._now_ns()
-        return Entry(Kind.FOLDER, 0, now_ns, now_ns, metadata=folder_metadata())
+    def make_folder(self, path: str, *, biz_attr: bytes = b"") -> Entry:
+        return self._folders.make(path, biz_attr)
 
-    def delete_folder(self, path: str) -> None:
-        self._bucket.delete_folder(self._keys.folder(path))
+    def delete_folder(self, path: str, *, marked: bool) -> None:
+        self._folders.delete(path, marked=marked)
 
     def set_metadata(self, path: str, entry: Entry, metadata: Metadata) -> None:
-        wanted = properties.spell(path, metadata.properties)
-        known = None
-        if entry.metadata is not None:
-            known = properties.spell(path, entry.metadata.properties)
-        if wanted == known:
-            return
-        properties.check_size(path, wanted, known)
         if entry.is_folder:
-            self._set_folder(path, entry, wanted)
+            self._folders.set(path, entry, metadata)
         else:
-            self._set_file(path, known, wanted)
+            self._set_file(path, entry, metadata)
 
     def check_property(self, path: str, name: str, value: bytes) -> None:
         properties.check(path, name, value)
@@ -185,37 +169,26 @@ class JsonStore:
             properties.check_size(path, wanted, held)
         return wanted
 
-    def _set_file(self, path: str, known: Spelling | None, wanted: Spelling) -> None:
-        def differs(field: str) -> bool:
-            return known is None or getattr(known, field) != getattr(wanted, field)
-
-        # Headers are one block on the server: all are sent when one changes (reference 3.13).
-        self._bucket.update_file(
-            self._keys.file(path),
-            biz_attr=wanted.biz_attr if differs("biz_attr") else None,
-            authority=wanted.authority if differs("authority") else None,
-            custom_headers=wanted.headers if differs("headers") else None,
-        )
-
-    def _set_folder(self, path: str, entry: Entry, wanted: Spelling) -> None:
-        key = self._keys.folder(path)
-        if not key:
-            raise NotSupported(path, hint="the root of a bucket has no metadata")
-        if wanted.headers or wanted.authority != INHERITED:
-            raise NotSupported(path, hint="a folder has biz_attr alone")
-        if entry.implied:
-            try:
-                self._bucket.create_folder(key, wanted.biz_attr)
-                return
-            except AlreadyExists:
-                pass  # somebody made it real
-        try:
-            self._bucket.update_folder(key, wanted.biz_attr)
-        except BucketNotFound:
-            raise
-        except NotFound:
-            # It may be implied although its listing did not say so.
-            page = self._bucket.list_folder(key, num=2)
-            if page.listover and not page.entries:
-                raise
-            self._bucket.create_folder(key, wanted.biz_attr)
+    def _set_file(self, path: str, entry: Entry, metadata: Metadata) -> None:
+        wanted = spelling.spell(path, metadata)
+        known = None
+        text = authority = headers = True
+        if entry.metadata is not None:
+            known = spelling.spell(path, entry.metadata)
+            text = wanted.biz_attr != known.biz_attr
+            authority = wanted.authority != known.authority
+            headers = wanted.headers != known.headers
+            # What is known as an envelope may stand in headers, if another tool wrote it: the
+            # headers must not outlive the envelope, nor go without one in their place.
+            is_envelope = spelling.has_envelope(wanted)
+            headers = headers or (spelling.has_envelope(known) and not is_envelope)
+            text = text or (headers and is_envelope)
+        properties.check_size(path, wanted, known)
+        if text or authority or headers:
+            # Headers are one block on the server: all are sent when one changes (reference 3.13).
+            self._bucket.update_file(
+                self._keys.file(path),
+                biz_attr=wanted.biz_attr if text else None,
+                authority=wanted.authority if authority else None,
+                custom_headers=wanted.headers if headers else None,
+            )

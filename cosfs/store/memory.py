@@ -27,7 +27,7 @@ from cosfs.errors import (
     SameContentExists,
 )
 from cosfs.model import Entry, Kind, ListPage, Metadata, Source, Version
-from cosfs.store import content, properties
+from cosfs.store import content, properties, spelling
 from cosfs.store.memory_objects import (
     MARK,
     Index,
@@ -153,7 +153,7 @@ class MemoryStore:
 
     def mark_folder(self, folder: str, holding: Metadata = _NOTHING) -> bool:
         key = mark_key(folder)
-        _own, other = _split(_held(folder, holding))
+        _own, other = _split(_held(folder, holding, is_folder=True))
         self._begin("mark_folder", folder)
         with self._lock:
             if self._objects.get(key) is not None:
@@ -234,7 +234,7 @@ class MemoryStore:
 
     def make_folder(self, path: str, *, biz_attr: bytes = b"") -> Entry:
         key = folder_key(path)
-        held = _held(path, Metadata({properties.BIZ_ATTR: biz_attr}))
+        held = _held(path, Metadata({properties.BIZ_ATTR: biz_attr}), is_folder=True)
         self._begin("make_folder", path)
         made = self._new_folder(held)
         with self._lock:
@@ -260,10 +260,10 @@ class MemoryStore:
             self._put(key, None)
 
     def set_metadata(self, path: str, entry: Entry, metadata: Metadata) -> None:
-        held = _held(path, metadata)
+        held = _held(path, metadata, is_folder=entry.is_folder)
         known = entry.metadata
         if known is not None:
-            known = _held(path, known)
+            known = _held(path, known, is_folder=entry.is_folder)
             if (known.properties, known.attributes) == (held.properties, held.attributes):
                 return
         if entry.is_folder:
@@ -348,12 +348,16 @@ class MemoryStore:
         return replace(found.entry, metadata=None)
 
 
-def _held(path: str, metadata: Metadata) -> Metadata:
+def _held(path: str, metadata: Metadata, *, is_folder: bool = False) -> Metadata:
     """Return what is left of ``metadata`` on a server. Raises ``AttributesTooLarge``."""
-    spelling = properties.spell(path, metadata.properties)
-    properties.check_size(path, spelling)
-    held = MappingProxyType(properties.read(spelling))
-    return Metadata(held, attributes=metadata.attributes)
+    if is_folder:
+        spelling.spell_folder(path, metadata)
+        kept = properties.settled(metadata.properties)
+    else:
+        spelt = spelling.spell(path, metadata)
+        properties.check_size(path, spelt)
+        kept = properties.read(spelt)
+    return Metadata(MappingProxyType(kept), attributes=metadata.attributes)
 
 
 def _split(held: Metadata) -> tuple[Metadata, Metadata]:

@@ -196,6 +196,10 @@ class KeySpace:
             return self.root
         return self._checked(path, self._joined(path) + "/")
 
+    def mark(self, path: str) -> str:
+        """Return the key of the mark of the folder at ``path``."""
+        return self._checked(path, f"{self.folder(path)}{MARKER_NAME}/")
+
     def _joined(self, path: str) -> str:
         if not path.startswith("/") or path == paths.ROOT:
             raise InvalidName(path)

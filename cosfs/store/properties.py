@@ -20,9 +20,10 @@ A text that would be read as such a form is itself written in it, and a form tha
 written is read as plain text: so value -> text -> value and text -> value -> text are identities,
 and writing all headers back never changes one that another tool has set.
 
-Names in the space of ``x-cos-meta-xattr-`` that we would not have written, and the headers that
-hold POSIX attributes, are shown under their own name: they can be read and are carried along, and
-nobody can set them by it.
+A ``biz_attr`` that would be read as the envelope of ``attributes`` is such a text too. The headers
+that hold POSIX attributes are no properties. Other names in the space of ``x-cos-meta-xattr-`` that
+we would not have written are shown under their own name: they can be read and are carried along,
+and nobody can set them by it.
 """
 
 from __future__ import annotations
@@ -30,11 +31,12 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from cosfs.errors import AttributesTooLarge, InvalidArgument, NotPermitted
+from cosfs.store import attributes
 
 BIZ_ATTR = "biz_attr"
 AUTHORITY = "authority"
@@ -55,10 +57,6 @@ _PROPERTY_OF_HEADER = {header.lower(): name for name, header in NAMED_HEADERS.it
 
 META_PREFIX = "x-cos-meta-"
 XATTR_PREFIX = "x-cos-meta-xattr-"
-#: The headers that hold POSIX attributes, here and in Tencent's own mount.
-POSIX_HEADERS = frozenset(
-    META_PREFIX + name for name in ("mode", "uid", "gid", "mtime", "mtime-ns")
-)
 #: The name space of facts: what the server alone decides.
 FACT_PREFIX = "cos."
 
@@ -74,6 +72,9 @@ _NOT_IN_TEXT = re.compile(r"[\0-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _PLAIN_IN_NAME = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789")
 _NAME_PIECE = re.compile(r"-([0-9a-f]{2})|([a-z0-9])")
 _FORM_BEGIN, _FORM_END = "=?cosfs?B?", "?="
+
+#: Tells of a text that it cannot stand plain.
+_Odd = Callable[[str], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,7 @@ def check(path: str, name: str, value: bytes) -> None:
     """
     if name.startswith(FACT_PREFIX):
         raise NotPermitted(path, hint=f"{name} is decided by the server")
-    if name in POSIX_HEADERS or name.startswith(XATTR_PREFIX):
+    if name in attributes.HEADERS or name.startswith(XATTR_PREFIX):
         raise NotPermitted(path, hint=f"{name} is reserved")
     if name.startswith(META_PREFIX) and not _META_NAME.fullmatch(name):
         raise InvalidArgument(path, hint=f"{name}: after {META_PREFIX} come a-z, 0-9 and - alone")
@@ -114,13 +115,13 @@ def check_size(path: str, wanted: Spelling, held: Spelling | None = None) -> Non
     """
     held = held or Spelling()
     limits = [
-        (BIZ_ATTR, BIZ_ATTR_MAX, _length(wanted.biz_attr), _length(held.biz_attr)),
+        (BIZ_ATTR, BIZ_ATTR_MAX, text_size(wanted.biz_attr), text_size(held.biz_attr)),
         ("the headers", HEADERS_MAX, _total(wanted.headers), _total(held.headers)),
     ]
     for header, text in wanted.headers.items():
         if header.startswith(META_PREFIX):
-            before = _length(held.headers.get(header, ""))
-            limits.append((header, META_VALUE_MAX, _length(text), before))
+            before = text_size(held.headers.get(header, ""))
+            limits.append((header, META_VALUE_MAX, text_size(text), before))
     for name, limit, length, before in limits:
         if length > max(limit, before):
             raise AttributesTooLarge(path, hint=f"{name}: {length} bytes, {limit} allowed")
@@ -135,39 +136,64 @@ def spell(path: str, properties: Mapping[str, bytes]) -> Spelling:
     biz_attr, authority, headers = "", INHERITED, {}
     for name, value in properties.items():
         if name == BIZ_ATTR:
-            biz_attr = _to_text(value, _NOT_IN_TEXT) if value else ""
+            biz_attr = _to_text(value, _odd_for_file)
         elif name == AUTHORITY:
             authority = _plain(path, name, value)
         elif name in NAMED_HEADERS:
             headers[NAMED_HEADERS[name]] = _plain(path, name, value)
         else:
-            headers[_to_header(path, name)] = _to_text(value, _NOT_IN_HEADER)
+            headers[_to_header(path, name)] = _to_text(value, _NOT_IN_HEADER.search)
     return Spelling(biz_attr, headers, authority)
 
 
 def read(spelling: Spelling) -> dict[str, bytes]:
     """Return the properties that the server holds as ``spelling``. Never fails."""
     properties = {}
-    if spelling.biz_attr:
-        properties[BIZ_ATTR] = _to_value(spelling.biz_attr, _NOT_IN_TEXT)
+    if spelling.biz_attr and attributes.from_envelope(spelling.biz_attr) is None:
+        properties[BIZ_ATTR] = _to_value(spelling.biz_attr, _odd_for_file)
     if spelling.authority and spelling.authority != INHERITED:
         properties[AUTHORITY] = _to_bytes(spelling.authority)
     for header, text in spelling.headers.items():
         lower = header.lower()
         if lower in _PROPERTY_OF_HEADER and text:
             properties[_PROPERTY_OF_HEADER[lower]] = _to_bytes(text)
-        elif lower.startswith(META_PREFIX):
-            properties[_to_property(lower)] = _to_value(text, _NOT_IN_HEADER)
+        elif lower.startswith(META_PREFIX) and lower not in attributes.HEADERS:
+            properties[_to_property(lower)] = _to_value(text, _NOT_IN_HEADER.search)
         # Others cannot be set by anybody, so there is nothing to keep.
     return properties
 
 
-def _length(text: str) -> int:
+def settled(properties: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Return ``properties`` without those whose value says as much as their absence."""
+    silent = {BIZ_ATTR: b"", AUTHORITY: INHERITED.encode()}
+    return {name: value for name, value in properties.items() if value != silent.get(name)}
+
+
+def to_plain(value: bytes) -> str:
+    """Return the text for ``value`` where any text can stand."""
+    return _to_text(value, _NOT_IN_TEXT.search)
+
+
+def from_plain(text: str) -> bytes:
+    """Return the value that a text of ``to_plain``, or of another tool, stands for."""
+    return _to_value(text, _NOT_IN_TEXT.search)
+
+
+def raw_name(path: str, name: str) -> bytes:
+    """Return the bytes of a name. Raises ``InvalidArgument`` if no attribute can have it."""
+    raw = name.encode("utf-8", "surrogateescape")
+    if not raw or b"\0" in raw:
+        raise InvalidArgument(path, hint="an attribute's name is empty or holds a NUL")
+    return raw
+
+
+def text_size(text: str) -> int:
+    """Return the length of a text on the wire, in bytes."""
     return len(_to_bytes(text))
 
 
 def _total(headers: Mapping[str, str]) -> int:
-    return sum(len(name) + _length(text) for name, text in headers.items())
+    return sum(len(name) + text_size(text) for name, text in headers.items())
 
 
 def _plain(path: str, name: str, value: bytes) -> str:
@@ -179,13 +205,12 @@ def _plain(path: str, name: str, value: bytes) -> str:
 
 
 def _to_header(path: str, name: str) -> str:
+    if name in attributes.HEADERS:
+        raise NotPermitted(path, hint=f"{name} is reserved")
     if name.startswith(META_PREFIX):
         return name
-    raw = name.encode("utf-8", "surrogateescape")
-    if not raw or b"\0" in raw:
-        raise InvalidArgument(path, hint="an attribute's name is empty or holds a NUL")
     return XATTR_PREFIX + "".join(
-        chr(byte) if byte in _PLAIN_IN_NAME else f"-{byte:02x}" for byte in raw
+        chr(byte) if byte in _PLAIN_IN_NAME else f"-{byte:02x}" for byte in raw_name(path, name)
     )
 
 
@@ -219,19 +244,23 @@ def _to_bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
-def _to_text(value: bytes, illegal: re.Pattern[str]) -> str:
+def _odd_for_file(text: str) -> bool:
+    return bool(_NOT_IN_TEXT.search(text)) or attributes.from_envelope(text) is not None
+
+
+def _to_text(value: bytes, is_odd: _Odd) -> str:
     text = _decoded(value)
-    if text is None or illegal.search(text) or _from_form(text, illegal) is not None:
+    if text is None or is_odd(text) or _from_form(text, is_odd) is not None:
         return f"{_FORM_BEGIN}{base64.b64encode(value).decode()}{_FORM_END}"
     return text
 
 
-def _to_value(text: str, illegal: re.Pattern[str]) -> bytes:
-    value = _from_form(text, illegal)
+def _to_value(text: str, is_odd: _Odd) -> bytes:
+    value = _from_form(text, is_odd)
     return _to_bytes(text) if value is None else value
 
 
-def _from_form(text: str, illegal: re.Pattern[str]) -> bytes | None:
+def _from_form(text: str, is_odd: _Odd) -> bytes | None:
     """Return what ``text`` stands for if it is the form that ``_to_text`` writes."""
     if not (text.startswith(_FORM_BEGIN) and text.endswith(_FORM_END)):
         return None
@@ -239,4 +268,4 @@ def _from_form(text: str, illegal: re.Pattern[str]) -> bytes | None:
         value = base64.b64decode(text[len(_FORM_BEGIN) : -len(_FORM_END)], validate=True)
     except binascii.Error:
         return None
-    return value if _to_text(value, illegal) == text else None
+    return value if _to_text(value, is_odd) == text else None

@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cosfs.errors import AttributesTooLarge, InvalidArgument, NotPermitted
-from cosfs.store import properties
+from cosfs.store import attributes, properties
 from cosfs.store.properties import Spelling, check, check_size, read, spell
 
 EMPTY = "=?cosfs?B??="
@@ -123,11 +123,18 @@ def test_reserved_names(name: str) -> None:
         check("/f", name, b"1")
 
 
-@pytest.mark.parametrize("header", ["x-cos-meta-mode", "x-cos-meta-xattr-biz-5fattr"])
-def test_reserved_names_are_carried_along(header: str) -> None:
-    held = Spelling(headers={header: "1"})
-    assert read(held) == {header: b"1"}
+def test_names_that_nobody_can_have_written_are_carried_along() -> None:
+    held = Spelling(headers={"x-cos-meta-xattr-biz-5fattr": "1"})
+    assert read(held) == {"x-cos-meta-xattr-biz-5fattr": b"1"}
     assert spell("/f", read(held)) == held
+
+
+@pytest.mark.parametrize("header", sorted(attributes.HEADERS))
+def test_headers_of_attributes_are_no_properties(header: str) -> None:
+    assert read(Spelling(headers={header: "1", header.title(): "1"})) == {}
+    for call in (lambda: check("/f", header, b"1"), lambda: spell("/f", {header: b"1"})):
+        with pytest.raises(NotPermitted):
+            call()
 
 
 @pytest.mark.parametrize(
