@@ -206,8 +206,9 @@ async def serve(options: "Options", is_made_up: bool) -> int:
         loop.add_signal_handler(number, stopped.set)
     try:
         await server.start()
-        print(f"listening on {server.url}", flush=True)
-        print(describe_use(options, server.url, server.buckets, is_made_up), flush=True)
+        use = describe_use(options, server.url, server.buckets, is_made_up)
+        # In one write: who reads the first line only may be gone before a second one.
+        print(f"listening on {server.url}\n{use}", flush=True)
         await stopped.wait()
     finally:
         await server.stop()

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from cosfs.server.command import main
+import cosfs.server
+from cosfs.server.command import build_parser, main
 from cosfs.server.running import ServerProcess
 from tests.server.wire import Wire
 
@@ -127,3 +128,11 @@ def test_without_aiohttp(
         monkeypatch.delitem(sys.modules, f"cosfs.server.{name}", raising=False)
     assert main(["--data", str(tmp_path)]) == 2
     assert "pip install 'cosfs[server]'" in capsys.readouterr().err
+
+
+def test_every_option_is_documented() -> None:
+    page = (Path(cosfs.server.__file__).parent.parent / "docs" / "server.md").read_text()
+    options = [text for action in build_parser()._actions for text in action.option_strings]
+    assert len(options) > 25
+    for option in options:
+        assert option in ("-h", "--help") or f"{option}" in page, option
