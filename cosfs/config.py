@@ -145,6 +145,10 @@ class ViewOptions:
         return 0o777 & ~self.umask
 
 
+ExclOption = Literal["close", "open"]
+OverwriteOption = Literal["check", "always"]
+
+
 @dataclass(frozen=True, slots=True)
 class DataOptions:
     """How content is read and written."""
@@ -153,6 +157,11 @@ class DataOptions:
     memory_bytes: int = 256 * 1024 * 1024
     #: Requests in flight for one large transfer.
     parallel: int = 8
+    #: When an exclusive creation finds out whether it is the first: with its content, or at once,
+    #: at the price of a request.
+    excl: ExclOption = "close"
+    #: Whether content that builds on a version is refused when somebody else has replaced that.
+    overwrite: OverwriteOption = "check"
 
 
 def valid_bucket(name: str) -> str:

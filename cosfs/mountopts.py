@@ -30,7 +30,9 @@ from cosfs.config import (
     AttrsOption,
     CacheOptions,
     DataOptions,
+    ExclOption,
     NetworkOptions,
+    OverwriteOption,
     ViewOptions,
     valid_bucket,
 )
@@ -46,6 +48,8 @@ _VALUED = (
     *ACCOUNT_OPTIONS,
     "ttl",
     "attrs",
+    "excl",
+    "overwrite",
     "timeout",
     "uid",
     "gid",
@@ -78,6 +82,8 @@ _SECRETS = frozenset("secret secret_id secret_key secretid secretkey password pa
 
 NAME_RULES = ("portable", "raw")
 ATTRS: tuple[AttrsOption, ...] = ("auto", "all", "none")
+EXCL: tuple[ExclOption, ...] = ("close", "open")
+OVERWRITE: tuple[OverwriteOption, ...] = ("check", "always")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -156,7 +162,9 @@ def parse_options(groups: Iterable[str], *, uid: int, gid: int) -> MountOptions:
             read_only=_last(flags, ("ro", "rw")) == "ro",
         ),
         data=DataOptions(
-            memory_bytes=_read(given, "memory", DataOptions().memory_bytes, _mebibytes)
+            memory_bytes=_read(given, "memory", DataOptions().memory_bytes, _mebibytes),
+            excl=_read(given, "excl", "close", _one_of(EXCL)),
+            overwrite=_read(given, "overwrite", "check", _one_of(OVERWRITE)),
         ),
         names=_read(given, "names", "portable", _one_of(NAME_RULES)),
         allow_other="allow_other" in flags,

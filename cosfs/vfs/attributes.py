@@ -166,9 +166,7 @@ class AttributeKeeper:
             self._wake.notify()
         if self._thread is not None:
             self._thread.join()
-        failures = self.send_all()
-        self._journal.close()
-        return failures
+        return self.send_all()
 
     def _send(self, path: str, entry: Entry, changes: Attributes) -> None:
         if path != paths.ROOT:

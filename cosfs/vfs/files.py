@@ -45,6 +45,7 @@ class OpenFiles:
         self._by_path: dict[str, OpenFile] = {}
         self._descriptors: HandleTable[Descriptor] = HandleTable()
         self._hidden: set[str] = set()
+        self._thread = threading.local()
         self.pending = Pending()
 
     # -- finding -----------------------------------------------------------------------------
@@ -244,6 +245,7 @@ class OpenFiles:
         file.settle()
         if file.entry is not None:
             orphan = f"{WORK_FOLDER}/orphans/{uuid.uuid4().hex}"
+            self._services.journal.put("orphans", orphan, {"path": old})
             self._services.store.move_file(old, orphan, overwrite=True)
             file.store_path = orphan
         with self._lock:
@@ -253,7 +255,30 @@ class OpenFiles:
             file.path = hidden
             self._by_path[hidden] = file
             self._hidden.add(hidden)
+        self._thread.just_hidden = old, file
         return True
+
+    def just_hidden(self, path: str) -> OpenFile | None:
+        """Return the file that this thread's call before this one hid at ``path``.
+
+        libfuse renames a file over an open one in two calls of one thread.
+        """
+        hidden, file = getattr(self._thread, "just_hidden", ("", None))
+        self._thread.just_hidden = "", None
+        return file if hidden == path else None
+
+    def unhide(self, file: OpenFile, path: str) -> None:
+        """Give a hidden file its name back, as nothing came in its place."""
+        orphan = file.store_path
+        if file.entry is not None:
+            self._services.store.move_file(orphan, path, overwrite=False)
+            self._services.journal.drop("orphans", orphan)
+        with self._lock:
+            self._hidden.discard(file.path)
+            self._by_path.pop(file.path, None)
+            file.removed = False
+            file.path = file.store_path = path
+            self._by_path[path] = file
 
     def _delete_orphan(self, file: OpenFile) -> None:
         if file.entry is None:
@@ -263,4 +288,7 @@ class OpenFiles:
         except NotFound:
             log.debug("orphan %s is gone already", file.store_path)
         except StoreError as error:
-            log.warning("orphan %s of %s could not be removed: %s", file.store_path, file, error)
+            # It stays in the journal: the next mount tries again.
+            log.warning("orphan %s could not be removed: %s", file.store_path, error)
+            return
+        self._services.journal.drop("orphans", file.store_path)

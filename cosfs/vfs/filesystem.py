@@ -29,12 +29,13 @@ from cosfs.vfs.catalog import Catalog
 from cosfs.vfs.files import OpenFiles
 from cosfs.vfs.folders import Folders
 from cosfs.vfs.handles import HandleTable
-from cosfs.vfs.journal import AttributeJournal
+from cosfs.vfs.journal import AttributeJournal, Journal
 from cosfs.vfs.kernelview import KernelView
 from cosfs.vfs.metacache import MetaCache, Unknown
 from cosfs.vfs.names import Names
 from cosfs.vfs.openfile import Services
 from cosfs.vfs.pathlocks import PathLocks
+from cosfs.vfs.recovery import Recovery
 from cosfs.vfs.statsahead import WINDOW
 from cosfs.vfs.status import Status, refuse_reserved
 from cosfs.vfs.types import Attrs, Caller, DirEntry, FsStats, NotStored, Opened
@@ -83,11 +84,11 @@ class FileSystem:
         self._cache = MetaCache(cache, clock)
         self._catalog = Catalog(store, self._cache, cache.attrs, lookups, ahead)
         locks = PathLocks()
-        self._journal_file = journal_file
+        self._journal = Journal(journal_file)
         self._keeper = AttributeKeeper(
             store,
             self._catalog,
-            AttributeJournal(journal_file),
+            AttributeJournal(self._journal),
             locks,
             clock,
             changes,
@@ -95,8 +96,17 @@ class FileSystem:
         )
         blocks = BlockCache(store, content, data.memory_bytes, data.parallel)
         services = Services(
-            store, self._catalog, self._keeper, locks, blocks, clock, spool_dir
+            store,
+            self._catalog,
+            self._keeper,
+            locks,
+            blocks,
+            self._journal,
+            clock,
+            spool_dir,
+            check_overwrites=data.overwrite == "check",
         )
+        self._excl_at_open = data.excl == "open"
         self._files = OpenFiles(services, changes)
         self._keeper.travels = self._files.is_dirty_at
         self._xattrs = XAttrs(store, self._catalog, self._files, locks)
@@ -116,6 +126,7 @@ class FileSystem:
             self._attrs,
             self._kernel,
             locks,
+            self._journal,
             clock,
         )
         self._snapshots: HandleTable[Sequence[DirEntry]] = HandleTable()
@@ -127,7 +138,8 @@ class FileSystem:
         return self._cache.kernel_ttl_s
 
     def start(self) -> None:
-        """Begin to serve: after the fork. Sends what a mount before this one left unsent."""
+        """Begin to serve: after the fork. Finishes first what a killed mount had begun."""
+        Recovery(self._store, self._journal, self._names).run()
         self._keeper.start()
 
     def stop(self) -> list[NotStored]:
@@ -136,9 +148,10 @@ class FileSystem:
             return []
         self._is_stopped = True
         not_stored = self._files.store_all()
-        kept_in = str(self._journal_file)
         for path, error in self._keeper.stop():
+            kept_in = str(self._journal.file)
             not_stored.append(NotStored(path, f"attributes: {error}", kept_in))
+        self._journal.close()
         for pool in self._pools:
             pool.shutdown(wait=True, cancel_futures=True)
         self._store.close()
@@ -263,8 +276,8 @@ class FileSystem:
     def create(self, path: str, mode: int, flags: int, caller: Caller) -> Opened:
         """Make a new file and open it; it is stored with its first content.
 
-        With ``O_EXCL`` the first store fails if somebody else has made the name meanwhile.
-        Cost: none.
+        With ``O_EXCL`` the first store fails if somebody else has made the name meanwhile; with the
+        option ``excl=open`` that is now. Cost: none; 1 for ``O_EXCL`` with ``excl=open``.
         """
         refuse_reserved(path)
         self._store.check_path(path)
@@ -275,6 +288,12 @@ class FileSystem:
         descriptor.file.new_metadata = Metadata(attributes=attributes)
         self._status.touch_folder(paths.parent(path))
         self._kernel.told(path, descriptor.file.size)
+        if descriptor.file.exclusive and self._excl_at_open:
+            try:
+                self._files.store_now(descriptor.file)
+            except StoreFailed:
+                self._files.abandon(fh)
+                raise
         return Opened(fh, keep_cache=False, direct_io=False)
 
     def read(self, fh: int, offset: int, size: int) -> bytes:
@@ -359,4 +378,3 @@ class FileSystem:
         """See ``XAttrs.remove``."""
         refuse_reserved(path)
         self._xattrs.remove(path, name)
-

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from cosfs import paths
-from cosfs.errors import AlreadyExists, FolderNotEmpty, InvalidArgument, NotFound, StoreError
+from cosfs.errors import AlreadyExists, FolderNotEmpty, NotFound, StoreError
 from cosfs.model import Entry, Kind
 from cosfs.store.base import Store
 from cosfs.vfs.catalog import Catalog, split_folder_metadata
@@ -78,16 +78,7 @@ class Folders:
         new folders are made and before the old ones go. When a move fails, what was moved stays
         under its new name and the rest under its old one: asking again finishes the rename.
         Cost: the pages of all folders below; 1 a file; 3 a folder, and 2 or 3 if it has a mark.
-
-        Raises:
-            InvalidArgument: ``new`` lies inside ``old``.
-            FolderNotEmpty: ``new`` exists and is not empty.
         """
-        if paths.is_inside(new, old):
-            raise InvalidArgument(new, "a folder cannot become its own child")
-        target = self._catalog.find(new)
-        if target is not None and not self._catalog.is_empty(new):
-            raise FolderNotEmpty("the folder is not empty", path=new)
         folders, files = self._survey(old)
         try:
             for folder, entry in folders:

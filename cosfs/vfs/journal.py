@@ -1,23 +1,100 @@
-"""Owns the attribute changes that were answered and are not sent yet; must not know stores.
+"""Owns what was answered or begun and is not finished, on the local disk; must not know stores.
 
-A program that gets 0 from ``chmod``, ``chown`` or ``utimens`` may rely on it, though the change is
-sent a moment later, joined with others of the same name. So it lies in a database in the mount's
-state folder before the call returns: a killed mount loses none, the next one sends it.
+A killed mount must not lose what a program was told is done, nor leave half of what it began. So
+such work stands in a database in the mount's state folder before it is answered or begun, and the
+next mount finishes it.
+
+===============  ==============================================================================
+table            holds, by path
+===============  ==============================================================================
+``attributes``   changes by ``chmod``, ``chown``, ``utimens`` that are not sent yet
+``overwrites``   what has to stand beside an object whose content is being replaced
+``orphans``      objects in the work folder that live as long as a descriptor
+``renames``      renames of folders under way: old path to new
+===============  ==============================================================================
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import sqlite3
 import threading
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
 
 from cosfs import paths
-from cosfs.model import Attributes
+from cosfs.model import Attributes, Metadata
 
-_SCHEMA = "CREATE TABLE IF NOT EXISTS attributes (path BLOB PRIMARY KEY, changes TEXT NOT NULL)"
+_TABLES: Final = ("attributes", "overwrites", "orphans", "renames")
+
+
+class Journal:
+    """The database. What is written survives a killed process at once, and a power cut a little
+    later, as nothing here waits for the disk.
+
+    Thread safety: any method from any thread.
+    """
+
+    def __init__(self, file: Path) -> None:
+        """Open the journal, which a mount before this one may have left.
+
+        Raises:
+            sqlite3.Error: the file cannot be used.
+        """
+        self.file = file
+        self._lock = threading.Lock()
+        self._database = sqlite3.connect(file, check_same_thread=False, isolation_level=None)
+        self._database.execute("PRAGMA journal_mode = WAL")
+        self._database.execute("PRAGMA synchronous = OFF")
+        for table in _TABLES:
+            self._database.execute(
+                f"CREATE TABLE IF NOT EXISTS {table} (path BLOB PRIMARY KEY, record TEXT NOT NULL)"
+            )
+
+    def put(self, table: str, path: str, record: dict[str, Any]) -> None:
+        """Write a record, replacing the one of this path; on disk when this returns."""
+        statement = f"INSERT OR REPLACE INTO {table} VALUES (?, ?)"
+        with self._lock:
+            self._database.execute(statement, (os.fsencode(path), json.dumps(record)))
+
+    def drop(self, table: str, path: str) -> None:
+        """Remove a record, if there is one."""
+        with self._lock:
+            self._database.execute(f"DELETE FROM {table} WHERE path = ?", (os.fsencode(path),))
+
+    def all(self, table: str) -> dict[str, dict[str, Any]]:
+        """Return every record of a table by its path."""
+        with self._lock:
+            rows = self._database.execute(f"SELECT path, record FROM {table}").fetchall()
+        return {os.fsdecode(path): json.loads(record) for path, record in rows}
+
+    def close(self) -> None:
+        """Give the file back."""
+        with self._lock:
+            self._database.close()
+
+
+def overwrite_record(size: int, metadata: Metadata) -> dict[str, Any]:
+    """Return what the journal holds while content of ``size`` bytes is being replaced."""
+    return {
+        "size": size,
+        "properties": {
+            name: base64.b64encode(value).decode("ascii")
+            for name, value in metadata.properties.items()
+        },
+        "attributes": asdict(metadata.attributes),
+    }
+
+
+def overwrite_of(record: dict[str, Any]) -> tuple[int, Metadata]:
+    """Return the size and the metadata that ``overwrite_record`` wrote down."""
+    properties = {name: base64.b64decode(text) for name, text in record["properties"].items()}
+    attributes = Attributes(**record["attributes"])
+    return record["size"], Metadata(MappingProxyType(properties), attributes=attributes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,29 +106,18 @@ class Pending:
 
 
 class AttributeJournal:
-    """Attribute changes by path, in memory and on disk.
-
-    What is written survives a killed process at once. It survives a power cut a little later, as
-    nothing here waits for the disk.
+    """Attribute changes by path, in memory and in the journal.
 
     Thread safety: any method from any thread.
     """
 
-    def __init__(self, file: Path) -> None:
-        """Open the journal and take up what a mount before this one left in it.
-
-        Raises:
-            sqlite3.Error: the file cannot be used.
-        """
+    def __init__(self, journal: Journal) -> None:
+        """Take up what a mount before this one left."""
         self._lock = threading.Lock()
-        self._database = sqlite3.connect(file, check_same_thread=False, isolation_level=None)
-        self._database.execute("PRAGMA journal_mode = WAL")
-        self._database.execute("PRAGMA synchronous = OFF")
-        self._database.execute(_SCHEMA)
-        rows = self._database.execute("SELECT path, changes FROM attributes")
+        self._journal = journal
         self._pending = {
-            os.fsdecode(path): Pending(Attributes(**json.loads(changes)), 0.0)
-            for path, changes in rows
+            path: Pending(Attributes(**record), 0.0)
+            for path, record in journal.all("attributes").items()
         }
 
     def get(self, path: str) -> Pending | None:
@@ -95,18 +161,10 @@ class AttributeJournal:
                 self._drop(path)
                 self._put(paths.moved(path, old, new), pending)
 
-    def close(self) -> None:
-        """Give the file back."""
-        with self._lock:
-            self._database.close()
-
     def _put(self, path: str, pending: Pending) -> None:
-        self._database.execute(
-            "INSERT OR REPLACE INTO attributes VALUES (?, ?)",
-            (os.fsencode(path), json.dumps(asdict(pending.attributes))),
-        )
+        self._journal.put("attributes", path, asdict(pending.attributes))
         self._pending[path] = pending
 
     def _drop(self, path: str) -> None:
         if self._pending.pop(path, None) is not None:
-            self._database.execute("DELETE FROM attributes WHERE path = ?", (os.fsencode(path),))
+            self._journal.drop("attributes", path)

@@ -26,6 +26,7 @@ from cosfs.vfs.blocks import BlockCache, Content
 from cosfs.vfs.catalog import Catalog
 from cosfs.vfs.files import OpenFiles
 from cosfs.vfs.folders import Folders
+from cosfs.vfs.journal import Journal
 from cosfs.vfs.kernelview import KernelView
 from cosfs.vfs.metacache import Times
 from cosfs.vfs.openfile import OpenFile
@@ -56,6 +57,7 @@ class Names:
         attrs: AttrsBuilder,
         kernel: KernelView,
         locks: PathLocks,
+        journal: Journal,
         clock: Clock,
     ) -> None:
         self._store = store
@@ -69,6 +71,7 @@ class Names:
         self._attrs = attrs
         self._kernel = kernel
         self._locks = locks
+        self._journal = journal
         self._clock = clock
 
     def mkdir(self, path: str, mode: int, caller: Caller) -> None:
@@ -152,8 +155,14 @@ class Names:
         refuse_reserved(old)
         refuse_reserved(new)
         self._store.check_path(new)
+        replaced = self._files.just_hidden(new)
         with self._locks.holding(old, new):
-            self._rename(old, new)
+            try:
+                self._rename(old, new)
+            except Exception:
+                if replaced is not None:
+                    self._put_back(replaced, new)
+                raise
         self._note_gone(old)
         self._status.touch_folder(paths.parent(new))
 
@@ -170,6 +179,12 @@ class Names:
             self._rename_folder(old, new)
         self._kernel.forget(old)
         self._kernel.forget(new)
+
+    def _put_back(self, replaced: OpenFile, path: str) -> None:
+        """Give an open file its name back: what was to replace it could not."""
+        self._files.unhide(replaced, path)
+        if replaced.entry is not None:
+            self._cache.put(path, replaced.entry)
 
     def _rename_file(self, old: str, new: str, file: OpenFile | None) -> None:
         if file is not None and file.entry is None:
@@ -211,9 +226,25 @@ class Names:
         target = self._catalog.find(new)
         if target is not None and not target.is_folder:
             raise AlreadyExists("a file is in the way", path=new)
-        if self._files.unstored_in(new):
+        if target is not None and not (
+            self._catalog.is_empty(new) and not self._files.unstored_in(new)
+        ):
             raise FolderNotEmpty("the folder is not empty", path=new)
+        if paths.is_inside(new, old):
+            raise InvalidArgument(new, "a folder cannot become its own child")
+        self._journal.put("renames", old, {"new": new})
+        try:
+            self._move_folder(old, new)
+        finally:
+            # A failure is told: whoever asked may ask again, or have changed his mind.
+            self._journal.drop("renames", old)
 
+    def finish_rename(self, old: str, new: str) -> None:
+        """Finish a rename of a folder that a killed mount had begun."""
+        if self._catalog.find(old) is not None:
+            self._move_folder(old, new)
+
+    def _move_folder(self, old: str, new: str) -> None:
         def look(path: str, entry: Entry) -> tuple[Attributes, Times]:
             return self._keeper.of(path, entry), self._cache.times(path, entry.version)
 

@@ -31,6 +31,7 @@ from cosfs.store.base import Store
 from cosfs.vfs.attributes import AttributeKeeper
 from cosfs.vfs.blocks import BLOCK_SIZE, BlockCache, Content, Stream
 from cosfs.vfs.catalog import Catalog
+from cosfs.vfs.journal import Journal, overwrite_record
 from cosfs.vfs.metacache import Times
 from cosfs.vfs.pathlocks import PathLocks
 from cosfs.vfs.spool import Spool
@@ -47,8 +48,10 @@ class Services:
     keeper: AttributeKeeper
     locks: PathLocks
     blocks: BlockCache
+    journal: Journal
     clock: Clock
     spool_folder: Path
+    check_overwrites: bool
 
 
 class Descriptor:
@@ -205,9 +208,7 @@ class OpenFile:
             mtime_ns = self._mtime_ns if self._mtime_is_set else None
             kept = self._metadata_to_keep()
             with self._services.keeper.travelling(path, kept, mtime_ns) as metadata:
-                entry = self._services.store.write_file(
-                    path, spool, metadata=metadata, create_only=self.exclusive
-                )
+                entry = self._write(path, spool, metadata)
         except Exception as error:
             cause = error if isinstance(error, CosfsError) else CosfsError(repr(error))
             with self._lock:
@@ -215,6 +216,19 @@ class OpenFile:
                 self._end_storing()
             raise failure from error
         self._note_stored(entry, spool)
+
+    def _write(self, path: str, spool: Spool, metadata: Metadata) -> Entry:
+        """Store content and metadata; should we die between the two, the next mount goes on."""
+        journal = self._services.journal
+        is_at_risk = self.entry is not None and set(metadata.properties) - {"biz_attr"}
+        if is_at_risk:
+            journal.put("overwrites", path, overwrite_record(spool.size, metadata))
+        entry = self._services.store.write_file(
+            path, spool, metadata=metadata, create_only=self.exclusive
+        )
+        if is_at_risk:
+            journal.drop("overwrites", path)
+        return entry
 
     def settle(self) -> None:
         """Wait until no store is under way: before the file's name changes."""
@@ -293,7 +307,8 @@ class OpenFile:
         except NotFound:
             # Removed by somebody else: there is nothing to keep, and nothing to lose.
             return Metadata()
-        if now.version != self.entry.version and not self._blind:
+        is_other = now.version != self.entry.version
+        if is_other and not self._blind and self._services.check_overwrites:
             raise ObjectChanged(
                 "somebody else replaced the file meanwhile; the content was not stored",
                 path=self.path,

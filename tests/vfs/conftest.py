@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,6 +42,7 @@ def make_fs(clock: FakeClock, store: MemoryStore, tmp_path: Path) -> Iterator[Ma
         over: Store | None = None,
         attrs: AttrsOption = "auto",
         journal_file: Path | None = None,
+        **data: Any,
     ) -> FileSystem:
         spool = tmp_path / f"spool{len(made)}"
         spool.mkdir()
@@ -49,7 +51,7 @@ def make_fs(clock: FakeClock, store: MemoryStore, tmp_path: Path) -> Iterator[Ma
             clock=clock,
             cache=CacheOptions(ttl_s=ttl_s, attrs=attrs),
             view=ViewOptions(uid=7, gid=8, umask=0o022),
-            data=DataOptions(),
+            data=DataOptions(**data),
             spool_dir=spool,
             journal_file=journal_file or tmp_path / f"journal{len(made)}.sqlite",
         )

@@ -88,7 +88,7 @@ def test_a_killed_mount_loses_no_change(
     killed = make_fs()
     write_file(killed, "/f", b"1")
     killed.chmod("/f", 0o600)
-    journal = killed._journal_file
+    journal = killed._journal.file
     heir = make_fs(journal_file=journal)
     assert stat.S_IMODE(heir.getattr("/f").mode) == 0o600
     assert heir.stop() == []
@@ -325,7 +325,7 @@ def test_a_change_that_cannot_be_sent_is_told_at_the_end_and_kept(
     (left,) = fs.stop()
     assert left.path == "/f" and "attributes" in left.reason
     store.hook = None
-    heir = make_fs(journal_file=fs._journal_file)
+    heir = make_fs(journal_file=fs._journal.file)
     assert heir.stop() == []
     assert stat.S_IMODE(make_fs().getattr("/f").mode) == 0o600
 

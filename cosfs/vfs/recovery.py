@@ -1,0 +1,63 @@
+"""Owns finishing what a killed mount had begun, before this one answers; must not know programs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from cosfs.errors import CosfsError, NotFound
+from cosfs.model import Entry, Metadata
+from cosfs.store.base import Store
+from cosfs.vfs.journal import Journal, overwrite_of
+from cosfs.vfs.names import Names
+
+log = logging.getLogger(__name__)
+
+
+class Recovery:
+    """Finishes what the journal says was begun.
+
+    What cannot be finished now, as the store does not answer, stays in the journal for the next
+    mount, and the log says so.
+    """
+
+    def __init__(self, store: Store, journal: Journal, names: Names) -> None:
+        self._store = store
+        self._journal = journal
+        self._names = names
+
+    def run(self) -> None:
+        """Finish everything. Cost: 0 after a mount that ended well."""
+        for path, record in self._journal.all("renames").items():
+            self._try("renames", path, partial(self._names.finish_rename, path, record["new"]))
+        for path, record in self._journal.all("overwrites").items():
+            self._try("overwrites", path, partial(self._restore, path, record))
+        for path in self._journal.all("orphans"):
+            self._try("orphans", path, partial(self._store.delete_file, path))
+
+    def _try(self, table: str, path: str, finish: Callable[[], None]) -> None:
+        try:
+            finish()
+        except NotFound:
+            log.debug("%s of %r: it is gone", table, path)
+        except CosfsError as error:
+            log.error("%s of %r, which a mount before this one began: %s", table, path, error)
+            return
+        self._journal.drop(table, path)
+
+    def _restore(self, path: str, record: dict[str, Any]) -> None:
+        """Put back what stood beside an object, if its new content came without."""
+        entry = self._store.stat_file(path)
+        size, wanted = overwrite_of(record)
+        if entry.size == size and _has_lost_something(entry, wanted):
+            log.warning("putting back metadata of %r, which was being overwritten", path)
+            self._store.set_metadata(path, entry, wanted)
+
+
+def _has_lost_something(entry: Entry, wanted: Metadata) -> bool:
+    """Tell whether an object has nothing but what travels with content."""
+    assert entry.metadata is not None
+    there = set(entry.metadata.properties)
+    return there < set(wanted.properties) and there <= {"biz_attr"}

@@ -1,0 +1,191 @@
+"""What a killed mount had begun, the next one finishes; what fails half-way is put back."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from types import MappingProxyType
+
+import pytest
+
+from cosfs.errors import AlreadyExists, ConnectFailed, NotFound, StoreFailed
+from cosfs.model import BytesSource, Metadata
+from cosfs.store.memory import MemoryStore
+from cosfs.vfs.filesystem import FileSystem
+from cosfs.vfs.journal import overwrite_record
+from tests.fakeclock import FakeClock
+from tests.vfs.conftest import ME, MakeFs
+from tests.vfs.programs import close, names, open_file, read_file, write_file, write_unseen
+
+HIDDEN = "/.fuse_hidden0000000100000001"
+
+
+class Killed(Exception):
+    """Ends the threads of a dead mount when the test is over."""
+
+
+class Killer:
+    """Stops a mount dead at one of its requests, as kill -9 does: nothing after it happens."""
+
+    def __init__(self, store: MemoryStore, method: str, occurrence: int) -> None:
+        self._method, self._left = method, occurrence
+        self._lock = threading.Lock()
+        self._end = threading.Event()
+        self.struck = threading.Event()
+        store.hook = self
+
+    def __call__(self, method: str, path: str) -> None:
+        with self._lock:
+            if method == self._method and self._left > 0:
+                self._left -= 1
+            if self._left > 0 or self._end.is_set():
+                return
+            self.struck.set()
+        self._end.wait(60)
+        raise Killed
+
+    def bury(self, store: MemoryStore) -> None:
+        store.hook = None
+        self._end.set()
+
+
+@pytest.fixture
+def dying(store: MemoryStore) -> Iterator[Callable[[Callable[[], object], str, int], None]]:
+    """Give a function that runs something until it dies at a request."""
+    killers: list[Killer] = []
+    with ThreadPoolExecutor(4) as pool:
+
+        def run(what: Callable[[], object], method: str, occurrence: int) -> None:
+            killer = Killer(store, method, occurrence)
+            killers.append(killer)
+            pool.submit(what)
+            assert killer.struck.wait(20)
+            # The dead do nothing, the next mount may.
+            store.hook = None
+
+        yield run
+        for killer in killers:
+            killer.bury(store)
+
+
+@pytest.mark.parametrize("at", [("make_folder", 1), ("move_file", 1), ("move_file", 6)])
+def test_a_killed_rename_of_a_folder_is_finished(
+    make_fs: MakeFs,
+    store: MemoryStore,
+    clock: FakeClock,
+    dying: Callable[[Callable[[], object], str, int], None],
+    at: tuple[str, int],
+) -> None:
+    killed = make_fs()
+    killed.mkdir("/a", 0o700, ME)
+    killed.mkdir("/a/sub", 0o755, ME)
+    content = {f"/a/{n}": b"%d" % n for n in range(5)} | {"/a/sub/x": b"x", "/a/sub/y": b"y"}
+    for path, data in content.items():
+        write_file(killed, path, data)
+    killed._keeper.send_all()
+    dying(lambda: killed.rename("/a", "/b"), *at)
+    heir = make_fs(journal_file=killed._journal.file)
+    assert names(heir, "/") == ["b"]
+    found = {path.replace("/a/", "/b/", 1): data for path, data in content.items()}
+    assert store.files() == found
+    assert {path: read_file(heir, path) for path in found} == found
+    assert heir.getattr("/b").mode & 0o777 == 0o700
+
+
+def test_metadata_that_an_unfinished_overwrite_lost_is_put_back(
+    fs: FileSystem, make_fs: MakeFs, store: MemoryStore, expect_log: Callable[[str], None]
+) -> None:
+    expect_log("putting back metadata")
+    properties = {"x-cos-meta-owner": b"me", "content_type": b"text/x"}
+    kept = Metadata(MappingProxyType(properties))
+    for path in ("/lost", "/foreign", "/done"):
+        fs._journal.put("overwrites", path, overwrite_record(3, kept))
+    write_unseen(store, "/lost", b"new")
+    write_unseen(store, "/foreign", b"somebody else's")
+    with store.unseen():
+        store.write_file("/done", BytesSource(b"new"), metadata=kept)
+    heir = make_fs(journal_file=fs._journal.file)
+    assert heir.getxattr("/lost", "user.x-cos-meta-owner") == b"me"
+    assert heir.getxattr("/done", "user.content_type") == b"text/x"
+    assert not [name for name in heir.listxattr("/foreign") if "cos-meta" in name]
+    store.requests.clear()
+    make_fs(journal_file=fs._journal.file)
+    assert store.requests.total() == 0
+
+
+def test_what_lived_only_by_its_descriptors_ends_with_a_killed_mount(
+    fs: FileSystem, make_fs: MakeFs, store: MemoryStore
+) -> None:
+    write_file(fs, "/f", b"content")
+    fh = open_file(fs, "/f", os.O_RDONLY)
+    fs.rename("/f", HIDDEN)
+    assert len(store.files()) == 1
+    heir = make_fs(journal_file=fs._journal.file)
+    assert store.files() == {} and names(heir, "/") == []
+    close(fs, fh)
+
+
+def test_an_open_target_comes_back_when_nothing_replaces_it(
+    fs: FileSystem, make_fs: MakeFs, store: MemoryStore
+) -> None:
+    write_file(fs, "/source", b"source")
+    write_file(fs, "/target", b"target")
+    fh = open_file(fs, "/target", os.O_RDWR)
+
+    def outage(method: str, path: str) -> None:
+        if method == "move_file" and path == "/source":
+            raise ConnectFailed("no route")
+
+    # rename("/source", "/target") as libfuse does it, in one thread.
+    fs.rename("/target", HIDDEN)
+    store.hook = outage
+    with pytest.raises(ConnectFailed):
+        fs.rename("/source", "/target")
+    store.hook = None
+    assert names(fs, "/") == names(make_fs(), "/") == ["source", "target"]
+    assert fs.getattr("/target").nlink == 1
+    fs.write(fh, 0, b"T")
+    close(fs, fh)
+    assert store.files() == {"/source": b"source", "/target": b"Target"}
+
+
+def test_exclusive_creation_at_open(make_fs: MakeFs, store: MemoryStore) -> None:
+    one, other = make_fs(excl="open"), make_fs(excl="open")
+    fh = one.create("/f", 0o600, os.O_CREAT | os.O_EXCL | os.O_WRONLY, ME).fh
+    with pytest.raises(StoreFailed) as failure:
+        other.create("/f", 0o600, os.O_CREAT | os.O_EXCL | os.O_WRONLY, ME)
+    assert isinstance(failure.value.cause, AlreadyExists)
+    one.write(fh, 0, b"winner")
+    close(one, fh)
+    assert store.files() == {"/f": b"winner"}
+    assert other.stop() == one.stop() == []
+    assert make_fs().getattr("/f").mode & 0o777 == 0o600
+
+
+def test_overwrites_without_a_check(
+    make_fs: MakeFs, store: MemoryStore, clock: FakeClock
+) -> None:
+    fs = make_fs(overwrite="always")
+    write_unseen(store, "/f", b"old")
+    fh = open_file(fs, "/f", os.O_RDWR)
+    assert fs.read(fh, 0, 3) == b"old"
+    fs.write(fh, 3, b" mine")
+    write_unseen(store, "/f", b"theirs")
+    clock.advance(61)
+    close(fs, fh)
+    assert store.files() == {"/f": b"old mine"}
+
+
+def test_a_removed_name_is_gone_for_the_heir_too(
+    fs: FileSystem, make_fs: MakeFs, store: MemoryStore
+) -> None:
+    write_file(fs, "/f", b"1")
+    fs.chmod("/f", 0o600)
+    with store.unseen():
+        store.delete_file("/f")
+    heir = make_fs(journal_file=fs._journal.file)
+    assert heir.stop() == []
+    with pytest.raises(NotFound):
+        make_fs().getattr("/f")
