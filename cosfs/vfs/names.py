@@ -245,13 +245,16 @@ class Names:
             self._move_folder(old, new)
 
     def _move_folder(self, old: str, new: str) -> None:
-        def look(path: str, entry: Entry) -> tuple[Attributes, Times]:
-            return self._keeper.of(path, entry), self._cache.times(path, entry.version)
+        def look(path: str, entry: Entry) -> tuple[Attributes, Times, Metadata | None]:
+            attributes = self._keeper.of(path, entry)
+            version = entry.version
+            return attributes, self._cache.times(path, version), self._cache.metadata(path, version)
 
         moved = self._folders.rename(old, new, look)
         self._files.renamed(old, new)
         self._keeper.renamed(old, new)
-        for path, entry, (attributes, times) in moved:
+        for path, entry, (attributes, times, metadata) in moved:
+            self._cache.put(path, replace(entry, metadata=metadata))
             self._keep_mtime(path, entry, attributes, times)
 
     def _note_gone(self, path: str) -> None:
