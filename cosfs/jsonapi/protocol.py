@@ -232,7 +232,10 @@ def slice_init(
     biz_attr: str,
     insert_only: bool,
 ) -> ApiRequest:
-    """Begin a slice upload (3.7); ``sha`` and ``uploadparts`` belong together."""
+    """Begin a slice upload (3.7); ``sha`` and ``uploadparts`` belong together.
+
+    Without them a repetition starts over what was begun (6.5), so it is harmless.
+    """
     fields = [
         ("filesize", str(filesize)),
         ("slice_size", str(slice_size)),
@@ -247,7 +250,8 @@ def slice_init(
             for part in uploadparts
         ]
         fields.append(("uploadparts", json.dumps(parts)))
-    return _form("upload_slice_init", bucket, key, Effect.CHANGE, fields)
+    effect = Effect.IDEMPOTENT if sha is None else Effect.CHANGE
+    return _form("upload_slice_init", bucket, key, effect, fields)
 
 
 def slice_data(

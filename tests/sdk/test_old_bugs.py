@@ -1,4 +1,4 @@
-"""The bugs of the official SDK (reference 5.7), each mended; the number is that of the list there."""
+"""The bugs of the official SDK, each mended; the numbers are those of reference 5.7."""
 
 from __future__ import annotations
 
