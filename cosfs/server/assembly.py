@@ -11,9 +11,9 @@ import contextlib
 import hashlib
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from cosfs.server.content import Content
+from cosfs.server.content import Buffer, Content, write_all_at
 from cosfs.server.sha1 import new_sha1
 from cosfs.server.switches import MIB
 
@@ -41,7 +41,7 @@ class Assembly:
         self._sha256 = hashlib.sha256()
         self._states: list[str] | None = []
 
-    def store(self, start: int, data: bytes) -> None:
+    def store(self, start: int, data: Sequence[Buffer]) -> None:
         """Write a slice to its place; the same again is the same as once. Blocks.
 
         A slice that is sent again with other bytes replaces the first one.
@@ -51,11 +51,11 @@ class Assembly:
             with self._condition:
                 is_known = start in self._stored
             if not is_known:
-                _write_at(fd, start, data)
+                write_all_at(fd, data, start)
                 with self._condition:
                     self._stored.add(start)
-            elif os.pread(fd, len(data), start) != data:
-                self._rewrite(fd, start, data)
+            else:
+                self._store_again(fd, start, b"".join(data))
         finally:
             os.close(fd)
 
@@ -71,10 +71,12 @@ class Assembly:
     def _open(self) -> int:
         return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
-    def _rewrite(self, fd: int, start: int, data: bytes) -> None:
+    def _store_again(self, fd: int, start: int, data: bytes) -> None:
+        if os.pread(fd, len(data), start) == data:
+            return
         with self._condition:
             self._condition.wait_for(lambda: not self._is_hashing)
-            _write_at(fd, start, data)
+            write_all_at(fd, [data], start)
             if start < self._hashed:
                 self._restart()
 
@@ -149,10 +151,3 @@ def compute_states(path: str, slice_size: int) -> list[str] | None:
                 return None
             states.append(state)
     return states
-
-
-def _write_at(fd: int, start: int, data: bytes) -> None:
-    written = 0
-    view = memoryview(data)
-    while written < len(data):
-        written += os.pwrite(fd, view[written:], start + written)

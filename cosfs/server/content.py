@@ -29,6 +29,9 @@ INLINE_BYTES = 64 << 10
 _BATCH_BYTES = 512 << 10
 _AHEAD_BYTES = 4 << 20
 
+# The system takes at most 1024 buffers in one call.
+_VECTOR = 512
+
 Buffer = bytes | memoryview
 
 
@@ -186,14 +189,14 @@ class Spool:
             self._sha1.update(data)
             self._sha256.update(data)
 
-    async def read(self) -> bytes:
-        """Return everything as one bytes object. For contents that fit into memory."""
+    async def read(self) -> Sequence[Buffer]:
+        """Return everything, in pieces. For contents that fit into memory."""
         if self._path is None:
-            return self._join()
+            return tuple(self._pending)
         content = await self.settle()
         assert content.path is not None
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._pool, Path(content.path).read_bytes)
+        return (await loop.run_in_executor(self._pool, Path(content.path).read_bytes),)
 
     def _join(self) -> bytes:
         if len(self._pending) != 1 or not isinstance(self._pending[0], bytes):
@@ -255,8 +258,20 @@ def write_all(fd: int, buffers: Sequence[Buffer]) -> None:
     """Write every buffer to a descriptor, however the system cuts the writes."""
     views = [memoryview(data) for data in buffers if len(data)]
     while views:
-        written = os.writev(fd, views[:512])
-        while views and written >= len(views[0]):
-            written -= len(views.pop(0))
-        if written:
-            views[0] = views[0][written:]
+        _drop_written(views, os.writev(fd, views[:_VECTOR]))
+
+
+def write_all_at(fd: int, buffers: Sequence[Buffer], offset: int) -> None:
+    """Write every buffer, one after another from an offset on."""
+    views = [memoryview(data) for data in buffers if len(data)]
+    while views:
+        written = os.pwritev(fd, views[:_VECTOR], offset)
+        offset += written
+        _drop_written(views, written)
+
+
+def _drop_written(views: list[memoryview], written: int) -> None:
+    while views and written >= len(views[0]):
+        written -= len(views.pop(0))
+    if written:
+        views[0] = views[0][written:]

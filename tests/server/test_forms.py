@@ -144,11 +144,11 @@ def test_an_assembly_that_lost_its_hashes_reads_the_file_again(tmp_path: Path) -
     content = pattern(3 * MIB)
     path = tmp_path / "part"
     first = Assembly(str(path), len(content), MIB, [])
-    first.store(MIB, content[MIB : 2 * MIB])
-    first.store(0, content[:MIB])
+    first.store(MIB, [content[MIB : 2 * MIB]])
+    first.store(0, [content[:MIB]])
     second = Assembly(str(path), len(content), MIB, [0, MIB])
     assert second.complete() is None
-    second.store(2 * MIB, content[2 * MIB :])
+    second.store(2 * MIB, [content[2 * MIB :]])
     found = second.complete()
     assert found is not None and found.sha1 == sha1(content)
 
