@@ -16,8 +16,8 @@ from cosfs.server.codes import Refusal
 
 Kind = Literal["api", "buckets", "download", "control", "nowhere"]
 
-_BUCKET_HOST = re.compile(r"^([a-z0-9][a-z0-9-]*)-(\d+)\.")
-_BUCKET_SEGMENT = re.compile(r"^([a-z0-9][a-z0-9-]*)-(\d+)$")
+_BUCKET_HOST = re.compile(r"^([a-z0-9][a-z0-9-]*)-([0-9]+)\.")
+_BUCKET_SEGMENT = re.compile(r"^([a-z0-9][a-z0-9-]*)-([0-9]+)\Z")
 _SLASHES = re.compile(r"/{2,}")
 _BASE_HOST = re.compile(r"^[A-Za-z0-9.\-]+(:\d+)?$|^\[[0-9a-fA-F:.]+\](:\d+)?$")
 _PLAIN = re.compile(r"^[A-Za-z0-9_.~/-]*\Z")

@@ -47,7 +47,6 @@ class Call:
     target: Target
     fields: Fields
     spool: Spool
-    has_content: bool
     now: int
     base_url: str
 

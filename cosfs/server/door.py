@@ -152,7 +152,6 @@ class Door:
                 target=target,
                 fields=fields,
                 spool=spool,
-                has_content=fields.has("filecontent") and values["filecontent"] is True,
                 now=int(self._context.clock()),
                 base_url=build_base_url(request.headers.get("Host", ""), self.url),
             )

@@ -18,7 +18,7 @@ from cosfs.server.signatures import Verifier
 
 DEFAULT_CONTENT_TYPE = "application/octet-stream"
 
-_RANGE = re.compile(r"^bytes=(\d*)-(\d*)$")
+_RANGE = re.compile(r"^bytes=(\d{0,30})-(\d{0,30})\Z", re.ASCII)
 
 # What a refused signature becomes on a download host (6.5): these codes, with HTTP 403.
 _SIGNATURE_CODES = {

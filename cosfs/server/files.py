@@ -49,7 +49,7 @@ async def upload(context: Context, call: Call) -> Reply:
     insert_only = fields.switch("insertonly", True)
     biz_attr = read_biz_attr(fields)
     sha = read_sha(fields)
-    if not call.has_content:
+    if not fields.has_content:
         raise Refusal(codes.NO_CONTENT, "filecontent is missing")
     if call.spool.is_too_large:
         limit = context.switches.max_upload_bytes

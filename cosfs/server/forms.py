@@ -22,9 +22,11 @@ from cosfs.server.multipart import MultipartError, MultipartParser
 # All fields but the file content together. `uploadparts` takes about 90 bytes for each MiB.
 MAX_FIELD_BYTES = 16 << 20
 CONTENT_FIELD = "filecontent"
+# Stands for a content that went into the spool; no JSON can say it.
+_RECEIVED = object()
 
 _BOUNDARY = re.compile(r';\s*boundary=(?:"([^"]+)"|([^;\s"]+))', re.IGNORECASE)
-_INTEGER = re.compile(r"^-?\d{1,18}$")
+_INTEGER = re.compile(r"^-?\d{1,18}\Z", re.ASCII)
 
 
 class Fields:
@@ -37,6 +39,11 @@ class Fields:
     def has(self, name: str) -> bool:
         """Tell whether a field was sent."""
         return name in self._values
+
+    @property
+    def has_content(self) -> bool:
+        """Whether a form had a part with the file content; it is in the spool."""
+        return self._values.get(CONTENT_FIELD) is _RECEIVED
 
     def text(self, name: str, default: str = "", *, missing: Code | None = None) -> str:
         """Return a field as text; numbers are taken as their text.
@@ -129,7 +136,7 @@ async def read_body(
     """Read a body to its end; the file content goes into the spool.
 
     Returns:
-        the fields, names in lower case; `filecontent` maps to True when it was a part of a form.
+        the fields, names in lower case; `Fields.has_content` tells whether there was a content.
     Raises:
         Refusal: -5975 malformed JSON, -5993 malformed form or a content type that is neither,
             -5995 for fields that are too long.
@@ -210,7 +217,7 @@ async def _read_multipart(
                             raise MultipartError("the fields are too long")
                         pieces.append(bytes(event.data))
                 elif name == CONTENT_FIELD:
-                    fields[name] = True
+                    fields[name] = _RECEIVED
                 else:
                     fields[name] = b"".join(pieces).decode()
         except MultipartError as error:

@@ -139,7 +139,7 @@ class SliceOperations:
         """Store one slice."""
         upload = self._find(call)
         offset = call.fields.integer("offset", missing=codes.BAD_PARAMETER)
-        if not call.has_content:
+        if not call.fields.has_content:
             raise Refusal(codes.NO_CONTENT, "filecontent is missing")
         if offset < 0 or offset % upload.slice_size or offset >= upload.file_size:
             raise Refusal(codes.BAD_OFFSET, "offset is not the start of a slice")
