@@ -58,7 +58,7 @@ def fuzzed() -> Any:
         wire.close()
 
 
-@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=250, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     op=st.sampled_from(OPS),
     path=PATHS,

@@ -290,7 +290,7 @@ class _ForkedServer:
         self._process.start()
         writer.close()
         assert reader.poll(30)
-        self.url = reader.recv().split()[-1]
+        self.url = reader.recv().splitlines()[0].split()[-1]
         self._reader = reader
 
     def kill(self) -> None:
