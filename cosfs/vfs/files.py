@@ -46,7 +46,7 @@ class OpenFiles:
         self._descriptors: HandleTable[Descriptor] = HandleTable()
         self._hidden: set[str] = set()
         self._thread = threading.local()
-        self.pending = Pending()
+        self.pending = Pending(services.spool_folder)
 
     # -- finding -----------------------------------------------------------------------------
 
@@ -177,7 +177,7 @@ class OpenFiles:
             files = [file for file in self._by_path.values() if file.is_dirty]
         failures = list(self._executor.map(self._last_chance, files))
         log.debug("stored %d open files, %d failed", len(files), sum(failures))
-        return self.pending.list()
+        return self.pending.not_stored()
 
     def _last_chance(self, file: OpenFile) -> bool:
         try:
@@ -207,10 +207,9 @@ class OpenFiles:
             file.close()
 
     def _keep(self, file: OpenFile) -> None:
-        reason = str(file.failure.cause) if file.failure is not None else "not stored yet"
-        data = file.close(keep_spool=True)
-        if data is not None:
-            self.pending.keep(file.path, data, reason, self._services.clock.wall())
+        kept = file.give_up()
+        if kept is not None:
+            self.pending.keep(kept)
         self._services.catalog.cache.forget(file.path)
 
     # -- names -------------------------------------------------------------------------------

@@ -25,7 +25,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cosfs.clock import Clock
-from cosfs.errors import CosfsError, NotFound, ObjectChanged, Stale, StoreFailed
+from cosfs.errors import (
+    AlreadyExists,
+    CosfsError,
+    NotFound,
+    ObjectChanged,
+    Stale,
+    StoreFailed,
+)
 from cosfs.model import Entry, Metadata
 from cosfs.store.base import Store
 from cosfs.vfs.attributes import AttributeKeeper
@@ -34,6 +41,7 @@ from cosfs.vfs.catalog import Catalog
 from cosfs.vfs.journal import Journal, overwrite_record
 from cosfs.vfs.metacache import Times
 from cosfs.vfs.pathlocks import PathLocks
+from cosfs.vfs.pending import Kept
 from cosfs.vfs.spool import Spool
 
 log = logging.getLogger(__name__)
@@ -74,8 +82,13 @@ class OpenFile:
     while the file is stored: then ``_storing`` keeps writers out and lets readers in.
     """
 
-    def __init__(self, services: Services, path: str, entry: Entry | None) -> None:
-        """Open ``entry`` at ``path``, or with ``None`` a new file that is not stored yet."""
+    def __init__(
+        self, services: Services, path: str, entry: Entry | None, spool: Spool | None = None
+    ) -> None:
+        """Open ``entry`` at ``path``, or with ``None`` a new file that is not stored yet.
+
+        ``spool`` holds unstored content of before.
+        """
         self._services = services
         self._lock = threading.Condition(threading.RLock())
         self._storing = False
@@ -93,15 +106,17 @@ class OpenFile:
         #: Why the bytes as they are could not be stored: told to all that wrote, until they change
         #: or a store succeeds.
         self.failure: StoreFailed | None = None
-        self._spool: Spool | None = None
-        self._dirty = entry is None
+        self._spool: Spool | None = spool
+        self._dirty = entry is None or spool is not None
         #: Nothing of the old content is kept or was read: the last writer wins.
         self._blind = entry is None
         self._size = entry.size if entry is not None else 0
         self._mtime_ns = services.clock.wall_ns()
         #: A program has set the time of the bytes as they are.
         self._mtime_is_set = False
-        if entry is None:
+        if spool is not None:
+            self._size = spool.size
+        elif entry is None:
             self._make_spool()
 
     # -- state -------------------------------------------------------------------------------
@@ -236,14 +251,33 @@ class OpenFile:
             while self._storing:
                 self._lock.wait()
 
-    def close(self, *, keep_spool: bool = False) -> Path | None:
-        """Give the spool back; return where it is if it was kept."""
+    def close(self) -> None:
+        """Give the spool back."""
+        with self._lock:
+            spool, self._spool = self._spool, None
+            if spool is not None:
+                spool.close()
+
+    def give_up(self) -> Kept | None:
+        """Give the spool back, but leave its bytes where they are; return what they are."""
+        cause = None if self.failure is None else self.failure.cause
         with self._lock:
             spool, self._spool = self._spool, None
             if spool is None:
                 return None
-            spool.close(keep=keep_spool)
-            return spool.file if keep_spool else None
+            spool.close(keep=True)
+            return Kept(
+                path=self.path,
+                data=spool.file,
+                size=spool.size,
+                since=self._services.clock.wall(),
+                reason="not stored yet" if cause is None else str(cause),
+                mtime_ns=self._mtime_ns,
+                base=None if self.entry is None else self.entry.version,
+                missing=tuple(spool.missing(0, spool.size)),
+                metadata=self.new_metadata,
+                is_conflict=isinstance(cause, (AlreadyExists, ObjectChanged, Stale)),
+            )
 
     # -- inside ------------------------------------------------------------------------------
 

@@ -1,50 +1,183 @@
 """Owns content that could not be stored and has no open file any more; must not know stores.
 
-Each lies in the spool folder as ``ID.data``, with ``ID.json`` beside it that says what it is, so
-that a person or a later mount finds it. Nothing here ever removes content that was not stored
-since under the same path.
+Each lies in the spool folder as ``ID.data``, with ``ID.json`` beside it that says what it is: the
+record. So it outlives the mount, and the next one of the same bucket on the same mount point takes
+it up. Content without a record was being written when a mount died; nobody was promised anything
+about it. Content goes when a person drops it, or when it or newer content was stored under its
+name. Content that was refused because somebody else had changed the file stays until it is dropped.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import os
 import threading
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+from cosfs.errors import CosfsError
+from cosfs.model import Metadata, Version
+from cosfs.vfs.journal import overwrite_of, overwrite_record
 from cosfs.vfs.types import NotStored
 
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """One content that is not stored.
+
+    ``data`` is the file that holds it, ``size`` its length. ``base`` is the version of the object
+    that it was made from, ``None`` for a new file; ``missing`` are the ranges that are still that
+    version's and not in ``data``. ``metadata`` stands beside a new file. ``since`` is in Unix
+    seconds, ``mtime_ns`` when the content changed last.
+    """
+
+    path: str
+    data: Path
+    size: int
+    since: float
+    reason: str
+    mtime_ns: int
+    base: Version | None = None
+    missing: tuple[tuple[int, int], ...] = ()
+    metadata: Metadata = Metadata()
+    #: Somebody else's version is in its place.
+    is_conflict: bool = False
+
+    @property
+    def record(self) -> Path:
+        return self.data.with_suffix(".json")
+
+    @property
+    def missing_bytes(self) -> int:
+        return sum(end - start for start, end in self.missing)
+
+
+def read_records(folder: Path) -> list[Kept]:
+    """Return the content in a spool folder that has a record, by path, the oldest first.
+
+    A record that cannot be read is as good as none, and is logged.
+    """
+    found = []
+    for file in folder.glob("*.json"):
+        try:
+            found.append(_kept_of(json.loads(file.read_text(encoding="ascii")), file))
+        except FileNotFoundError:
+            continue  # stored meanwhile by the mount that runs, or its data is gone
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            log.warning("the record %s cannot be read: %s", file, error)
+    return sorted(found, key=lambda kept: (kept.path, kept.since))
+
+
 class Pending:
-    """The list of what is not stored. Thread-safe."""
+    """The content of one mount that is not stored.
 
-    def __init__(self) -> None:
+    Thread safety: any method from any thread.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Take up what a mount before this one kept in ``folder``."""
         self._lock = threading.Lock()
-        self._kept: dict[str, NotStored] = {}
+        self._kept = {kept.data: kept for kept in read_records(folder)}
+        self._paths = {kept.path for kept in self._kept.values()}
+        if self._kept:
+            log.warning("%d files of a mount before this one are not stored", len(self._kept))
 
-    def keep(self, path: str, data: Path, reason: str, wall: float) -> None:
-        """Note that the content of ``path`` lies in ``data`` as it could not be stored."""
-        record = {"path": path, "since": wall, "reason": reason}
-        # ASCII escapes carry names that are not UTF-8 too.
-        data.with_suffix(".json").write_text(json.dumps(record), encoding="ascii")
+    def keep(self, kept: Kept) -> None:
+        """Note that content could not be stored, or could not be stored again."""
         with self._lock:
-            self._kept[path] = NotStored(path, reason, str(data))
-        log.error("not stored: %r: %s; its content is kept in %s", path, reason, data)
+            is_new = kept.data not in self._kept
+            self._kept[kept.data] = kept
+            self._paths.add(kept.path)
+            try:
+                _write_record(kept)
+            except OSError as error:
+                log.error("no record of %r can be written: %s", kept.path, error)
+        if is_new:
+            log.error(
+                "not stored: %r: %s; its content is kept in %s", kept.path, kept.reason, kept.data
+            )
 
     def superseded(self, path: str) -> None:
         """Drop what is kept of ``path``: newer content was stored under that name."""
-        if path not in self._kept:
+        if path not in self._paths:
             return
         with self._lock:
-            kept = self._kept.pop(path, None)
-        if kept is not None:
-            data = Path(kept.kept_in)
-            data.unlink(missing_ok=True)
-            data.with_suffix(".json").unlink(missing_ok=True)
+            for kept in self._of(path):
+                if not kept.is_conflict:
+                    log.info("newer content of %r is stored: %s goes", path, kept.data)
+                    self._drop(kept)
 
-    def list(self) -> list[NotStored]:
-        """Return what this mount could not store."""
+    def drop(self, kept: Kept) -> None:
+        """Remove content for good."""
         with self._lock:
-            return sorted(self._kept.values(), key=lambda kept: kept.path)
+            if kept.data in self._kept:
+                self._drop(kept)
+
+    def all(self) -> list[Kept]:
+        """Return what is not stored, by path, the oldest first."""
+        with self._lock:
+            return sorted(self._kept.values(), key=lambda kept: (kept.path, kept.since))
+
+    def not_stored(self) -> list[NotStored]:
+        """Return what is not stored as the mount's report says it."""
+        return [NotStored(kept.path, kept.reason, str(kept.data)) for kept in self.all()]
+
+    def _of(self, path: str) -> list[Kept]:
+        return [kept for kept in self._kept.values() if kept.path == path]
+
+    def _drop(self, kept: Kept) -> None:
+        del self._kept[kept.data]
+        if not self._of(kept.path):
+            self._paths.discard(kept.path)
+        remove(kept)
+
+
+def remove(kept: Kept) -> None:
+    """Remove content and its record: the record last, as it alone says what the content is."""
+    kept.data.unlink(missing_ok=True)
+    kept.record.unlink(missing_ok=True)
+
+
+def refused(kept: Kept, why: CosfsError) -> Kept:
+    """Return ``kept`` with the newest reason for which it cannot be stored."""
+    return replace(kept, reason=str(why))
+
+
+def _write_record(kept: Kept) -> None:
+    record = {
+        **overwrite_record(kept.size, kept.metadata),
+        "path": kept.path,
+        "since": kept.since,
+        "reason": kept.reason,
+        "mtime_ns": kept.mtime_ns,
+        "base": None if kept.base is None else [kept.base.digest, kept.base.size],
+        "missing": kept.missing,
+        "is_conflict": kept.is_conflict,
+    }
+    draft = kept.data.with_suffix(".new")
+    # ASCII escapes carry names that are not UTF-8 too.
+    draft.write_text(json.dumps(record), encoding="ascii")
+    draft.replace(kept.record)
+
+
+def _kept_of(record: dict[str, Any], file: Path) -> Kept:
+    data = file.with_suffix(".data")
+    size, metadata = overwrite_of(record)
+    base = record["base"]
+    os.stat(data)
+    return Kept(
+        path=str(record["path"]),
+        data=data,
+        size=int(size),
+        since=float(record["since"]),
+        reason=str(record["reason"]),
+        mtime_ns=int(record["mtime_ns"]),
+        base=None if base is None else Version(str(base[0]), int(base[1])),
+        missing=tuple((int(start), int(end)) for start, end in record["missing"]),
+        metadata=metadata,
+        is_conflict=bool(record["is_conflict"]),
+    )

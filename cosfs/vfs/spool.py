@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from cosfs.errors import FileTooLarge, FsError, NoSpace, SpoolFailed
@@ -43,6 +44,24 @@ class Spool:
         self.file = Path(name)
         if size:
             self._resize(size)
+
+    @classmethod
+    def adopt(cls, file: Path, path: str, missing: Iterable[tuple[int, int]]) -> Spool:
+        """Take up what an earlier spool of ``path`` left in ``file``, all but what is missing."""
+        spool = cls.__new__(cls)
+        spool._path = path
+        try:
+            spool._fd = os.open(file, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError as error:
+            raise _translated(error, path) from error
+        spool.file = file
+        spool.size = os.fstat(spool._fd).st_size
+        spool.present = Extents()
+        at = 0
+        for start, end in (*missing, (spool.size, spool.size)):
+            spool.present.add(at, start)
+            at = end
+        return spool
 
     def read_at(self, offset: int, length: int) -> bytes:
         """Return ``length`` bytes from ``offset``, fewer at the end."""
