@@ -45,6 +45,9 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "statedir": (*LEAVES, "vfs.types"),
     "daemon": ("exits",),
     "umount": ("exits", "mounts", "statedir"),
+    # The socket of a running mount, which does not know what is asked, and asking it.
+    "control": ("errors",),
+    "ask": (*LEAVES, "control", "mounts", "statedir"),
     "mount": (
         *LEAVES,
         "daemon", "exits", "fuse", "jsonapi.client", "logs", "mountopts", "mounts", "statedir",
