@@ -61,9 +61,9 @@ XATTR_PREFIX = "x-cos-meta-xattr-"
 FACT_PREFIX = "cos."
 
 #: Limits in bytes, assumed, not verified: no source names those of this API; the first is what the
-#: local server takes, the others are those of the later XML API (reference 6.1).
+#: local server takes, the others are those of the later XML API (reference 6.1), names included.
 BIZ_ATTR_MAX = 1024
-META_VALUE_MAX = 2 * 1024
+META_MAX = 2 * 1024
 HEADERS_MAX = 4 * 1024
 
 _META_NAME = re.compile(r"x-cos-meta-[a-z0-9-]+")
@@ -120,8 +120,8 @@ def check_size(path: str, wanted: Spelling, held: Spelling | None = None) -> Non
     ]
     for header, text in wanted.headers.items():
         if header.startswith(META_PREFIX):
-            before = text_size(held.headers.get(header, ""))
-            limits.append((header, META_VALUE_MAX, text_size(text), before))
+            before = _total({header: held.headers.get(header, "")})
+            limits.append((header, META_MAX, _total({header: text}), before))
     for name, limit, length, before in limits:
         if length > max(limit, before):
             raise AttributesTooLarge(path, hint=f"{name}: {length} bytes, {limit} allowed")

@@ -7,10 +7,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from cosfs.errors import AlreadyExists, AttributesTooLarge, NotFound
 from cosfs.model import Attributes, BytesSource, Entry, Kind, Metadata
 from cosfs.store.base import Store
+from tests.unit.test_store_attributes import any_attributes
 
 FULL = Attributes(
     mode=stat.S_IFREG | 0o7755,
@@ -78,8 +81,8 @@ class AttributesContract:
     implied_is_listed = True
     #: ``delete_folder`` refuses a folder with content, instead of keeping the content.
     refuses_full_folders = False
-    #: The root can carry ``biz_attr``.
-    root_has_text = False
+    #: A file that is written over keeps headers that the new metadata does not name.
+    overwrite_keeps_headers = False
 
     @pytest.fixture
     def store(self) -> Iterator[Store]:
@@ -92,22 +95,22 @@ class AttributesContract:
     def test_attributes_travel_with_a_file(
         self, store: Store, attributes: Attributes, text: bytes
     ) -> None:
-        given = Metadata({}, None, attributes).with_property("biz_attr", text or None)
-        written = write(store, "/f", given)
-        assert written.metadata == given
-        assert metadata_of(store, "/f") == given
+        wanted = Metadata({}, None, attributes).with_property("biz_attr", text or None)
+        written = write(store, "/f", wanted)
+        assert written.metadata == wanted
+        assert metadata_of(store, "/f") == wanted
         store.move_file("/f", "/d/g", overwrite=False)
-        assert metadata_of(store, "/d/g") == given
+        assert metadata_of(store, "/d/g") == wanted
         assert store.list_page("/d").entries["g"].metadata is None
 
     @pytest.mark.parametrize("create_only", [False, True])
     def test_attributes_beside_all_properties(self, store: Store, create_only: bool) -> None:
-        given = Metadata({**PROPERTIES, "biz_attr": b"demo"}, None, FULL)
-        write(store, "/f", given, create_only=create_only)
-        assert metadata_of(store, "/f") == given
-        given = given.with_property("biz_attr", None)
-        write(store, "/g", given, create_only=create_only)
-        assert metadata_of(store, "/g") == given
+        wanted = Metadata({**PROPERTIES, "biz_attr": b"demo"}, None, FULL)
+        write(store, "/f", wanted, create_only=create_only)
+        assert metadata_of(store, "/f") == wanted
+        wanted = wanted.with_property("biz_attr", None)
+        write(store, "/g", wanted, create_only=create_only)
+        assert metadata_of(store, "/g") == wanted
 
     def test_a_file_to_be_created_only(self, store: Store) -> None:
         written = write(store, "/f", Metadata(), create_only=True)
@@ -116,13 +119,49 @@ class AttributesContract:
             write(store, "/f", Metadata({}, None, FULL), create_only=True)
         assert metadata_of(store, "/f") == Metadata()
 
-    def test_overwriting_replaces_attributes(self, store: Store) -> None:
-        write(store, "/f", Metadata({}, None, FULL))
-        newer = Metadata({}, None, Attributes(uid=7))
-        write(store, "/f", newer)
-        assert metadata_of(store, "/f") == newer
+    @pytest.mark.parametrize("text", [None, b"demo"])
+    def test_overwriting_replaces_attributes(self, store: Store, text: bytes | None) -> None:
+        write(store, "/f", Metadata({}, None, FULL).with_property("biz_attr", text))
+        for newer in (
+            Metadata({}, None, Attributes(uid=7)),
+            Metadata({"biz_attr": b"x"}, None, Attributes(uid=8)),
+            Metadata({}, None, Attributes(mode=0)),
+        ):
+            write(store, "/f", newer)
+            assert metadata_of(store, "/f") == newer
         write(store, "/f", Metadata())
-        assert metadata_of(store, "/f") == Metadata()
+        if not self.overwrite_keeps_headers:
+            assert metadata_of(store, "/f") == Metadata()
+
+    # One name that is written over again, on every store that inherits the test.
+    @settings(
+        max_examples=25,
+        database=None,
+        suppress_health_check=[
+            HealthCheck.function_scoped_fixture,
+            HealthCheck.differing_executors,
+        ],
+    )
+    @given(
+        attributes=any_attributes,
+        later=any_attributes,
+        text=st.none() | st.sampled_from([b"demo", b'{"cosfs":1,"mode":33188}', b"\xff"]),
+    )
+    def test_any_attributes_come_back(
+        self, store: Store, attributes: Attributes, later: Attributes, text: bytes | None
+    ) -> None:
+        wanted = Metadata({}, None, attributes).with_property("biz_attr", text)
+        if not self.overwrite_keeps_headers:
+            write(store, "/f", wanted)
+            assert metadata_of(store, "/f") == wanted
+        else:
+            write(store, "/f", Metadata({"biz_attr": b"x"}, None, later))
+        wanted = replace(wanted, attributes=later)
+        store.set_metadata("/f", store.stat_file("/f"), wanted)
+        assert metadata_of(store, "/f") == wanted
+        held = Metadata({}, None, attributes)
+        store.set_metadata("/", Entry(Kind.FOLDER), held)
+        assert attributes == Attributes() or mark_of(store, "/") == held
 
     def test_setting_attributes(self, store: Store) -> None:
         write(store, "/f", Metadata())
@@ -152,12 +191,12 @@ class AttributesContract:
         ],
     )
     def test_a_text_that_looks_like_attributes_survives(self, store: Store, text: bytes) -> None:
-        given = Metadata({"biz_attr": text})
-        write(store, "/f", given)
-        assert metadata_of(store, "/f") == given
-        given = given.with_attributes(FULL)
-        store.set_metadata("/f", store.stat_file("/f"), given)
-        assert metadata_of(store, "/f") == given
+        wanted = Metadata({"biz_attr": text})
+        write(store, "/f", wanted)
+        assert metadata_of(store, "/f") == wanted
+        wanted = wanted.with_attributes(FULL)
+        store.set_metadata("/f", store.stat_file("/f"), wanted)
+        assert metadata_of(store, "/f") == wanted
         store.make_folder("/d", biz_attr=text)
         found = store.stat_folder("/d").metadata
         assert found is not None and found.properties == {"biz_attr": text}

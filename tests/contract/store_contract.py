@@ -132,8 +132,6 @@ def big_content(number: int) -> bytes:
 class StoreContract(AttributesContract):
     """The tests. ``store`` is given by the subclass."""
 
-    #: A file that is written over keeps headers that the new metadata does not name.
-    overwrite_keeps_headers = False
     #: How many names ``big_folder`` holds.
     big = 2500
 

@@ -254,6 +254,7 @@ def test_without_a_prefix() -> None:
         contract.test_an_implied_folder,
         contract.test_moving_over_a_file,
         contract.test_impossible_names,
+        contract.test_attributes_of_the_root,
     ]
     buckets = [f"bucket{number}" for number in range(len(tests))]
     with LocalServer(buckets=buckets) as server:

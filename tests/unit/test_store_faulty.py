@@ -128,3 +128,23 @@ def test_real_errors_pass() -> None:
     store, _, _ = build()
     with pytest.raises(NotFound):
         store.stat_file("/f")
+
+
+def test_marks_fail_by_plan_too() -> None:
+    store, inner, plan = build(
+        Fault("mark_folder", error=timeout, after=True),
+        Fault("stat_mark", error=timeout),
+        Fault("delete_folder", error=timeout),
+    )
+    with pytest.raises(RequestTimeout):
+        store.mark_folder("/d", Metadata({"comment": b"x"}))
+    assert inner.stat_mark("/d").properties == {"comment": b"x"}
+    with pytest.raises(RequestTimeout):
+        store.stat_mark("/d")
+    store.make_folder("/d", biz_attr=b"x")
+    with pytest.raises(RequestTimeout):
+        store.delete_folder("/d", marked=True)
+    assert set(inner.marks()) == {"/d"}
+    plan.clear()
+    store.delete_folder("/d", marked=True)
+    assert inner.marks() == {} and inner.folders() == []

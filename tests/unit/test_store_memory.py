@@ -6,8 +6,8 @@ import hashlib
 
 import pytest
 
-from cosfs.errors import NotFound, SourceFailed
-from cosfs.model import BytesSource, Metadata
+from cosfs.errors import FolderNotEmpty, NameTooLong, NotFound, SourceFailed
+from cosfs.model import Attributes, BytesSource, Metadata
 from cosfs.store.base import Store
 from cosfs.store.content import digest_of
 from cosfs.store.memory import MemoryStore
@@ -130,3 +130,75 @@ def test_content_that_ends_early_is_not_stored() -> None:
 def test_digest_of_several_chunks() -> None:
     data = b"a" * 3_000_000
     assert digest_of(BytesSource(data)) == hashlib.sha1(data).hexdigest()
+
+
+HELD = Metadata({"comment": b"x"}, None, Attributes(mode=16877))
+
+
+def test_marks_are_listed_as_late_as_names() -> None:
+    clock = FakeClock()
+    store = MemoryStore(clock=clock, listing_lag_s=5)
+    store.make_folder("/d")
+    store.mark_folder("/d", HELD)
+    assert store.stat_mark("/d").attributes == HELD.attributes
+    assert not store.list_page("/d").marked
+    clock.advance(5)
+    assert store.list_page("/d").marked
+    store.delete_folder("/d", marked=True)
+    assert store.list_page("/d").marked
+    clock.advance(5)
+    assert not store.list_page("/d").marked
+
+
+def test_a_mark_takes_a_place_on_its_page() -> None:
+    store = MemoryStore(page_size=2)
+    for name in ("-", "a", "b"):
+        put(store, f"/{name}")
+    store.mark_folder("/")
+    first = store.list_page("/")
+    assert (set(first.entries), first.marked) == ({"-"}, True)
+    assert first.cursor is not None
+    second = store.list_page("/", cursor=first.cursor)
+    assert (set(second.entries), second.marked, second.cursor) == ({"a", "b"}, False, None)
+
+
+def test_marks_are_no_folders() -> None:
+    store = MemoryStore()
+    store.mark_folder("/")
+    store.mark_folder("/implied")
+    store.make_folder("/d")
+    store.mark_folder("/d", HELD)
+    assert store.folders() == ["/d"]
+    marks = {folder: (held.properties, held.attributes) for folder, held in store.marks().items()}
+    nothing: dict[str, bytes] = {}
+    assert marks == {
+        "/": (nothing, Attributes()),
+        "/d": (HELD.properties, HELD.attributes),
+        "/implied": (nothing, Attributes()),
+    }
+    assert store.requests == {"mark_folder": 3, "make_folder": 1}
+
+
+def test_a_refused_deletion_leaves_the_mark() -> None:
+    store = MemoryStore(refuse_full_folders=True)
+    store.make_folder("/d")
+    store.mark_folder("/d", HELD)
+    put(store, "/d/f")
+    with pytest.raises(FolderNotEmpty):
+        store.delete_folder("/d", marked=True)
+    assert store.stat_mark("/d").attributes == HELD.attributes
+    with pytest.raises(FolderNotEmpty):
+        store.delete_folder("/d", marked=False)
+
+
+def test_a_folder_too_deep_for_a_mark() -> None:
+    store = MemoryStore()
+    deep = "/" + "/".join(["x" * 200] * 4) + "/" + "y" * 39
+    store.make_folder(deep)
+    with pytest.raises(NameTooLong):
+        store.mark_folder(deep)
+    with pytest.raises(NameTooLong):
+        store.set_metadata(deep, store.stat_folder(deep), HELD)
+    store.set_metadata(deep, store.stat_folder(deep), Metadata({"biz_attr": b"x"}))
+    store.delete_folder(deep, marked=False)
+    assert store.folders() == []

@@ -160,6 +160,9 @@ def test_keys_of_paths() -> None:
     assert keys.file("/a/b?") == "data/2024/a/b？"
     assert keys.folder("/a") == "data/2024/a/"
     assert KeySpace("", PORTABLE).folder("/") == ""
+    assert keys.mark("/") == "data/2024/.cosfs/"
+    assert keys.mark("/a?") == "data/2024/a？/.cosfs/"
+    assert KeySpace("", PORTABLE).mark("/") == ".cosfs/"
     for bad in ("", "a", "/a//b", "/a/", "/a/../b"):
         with pytest.raises(InvalidName):
             keys.file(bad)
@@ -174,6 +177,9 @@ def test_850_bytes_are_the_longest_key() -> None:
     assert len(keys.file(path)) == KEY_MAX
     with pytest.raises(NameTooLong):
         keys.folder(path)  # one byte more
+    keys.mark(path[: -len("/.cosfs/")])
+    with pytest.raises(NameTooLong):
+        keys.mark(path[: -len(".cosfs/")])
     with pytest.raises(NameTooLong, match="850"):
         keys.file(path + "w")
     with pytest.raises(NameTooLong):
