@@ -11,9 +11,9 @@ what is written here, so another version, or JSON of another tool, is the text o
 
 **Headers.** ``x-cos-meta-mode``, ``-uid``, ``-gid`` and ``-rdev`` in decimal digits,
 ``x-cos-meta-mtime`` in whole seconds and ``x-cos-meta-mtime-ns`` as above, which counts only when
-its seconds are those of ``-mtime``: a tool that does not know it may have changed that. These are
-the names that Tencent's own mount uses (but ``-rdev`` and ``-mtime-ns``). What cannot be read
-counts as absent.
+its seconds are those of ``-mtime``: a tool that does not know it may have changed that. The names
+are those that Tencent's own mount writes, as far as it has them. What cannot be read counts as
+absent.
 """
 
 from __future__ import annotations

@@ -3,8 +3,9 @@
 The file system speaks fs_paths (``/a/b``, the root ``/``); a store alone knows how a path is spelt
 as a key, how metadata and odd names are written on its protocol, and how content travels. Every
 method may be called by many threads at once, blocks until it is done, and ends within the store's
-time budget. All raise the neutral classes of ``errors``: ``StoreError`` and below, and
-``NameTooLong`` or ``InvalidName`` (nothing sent) for a path that cannot be spelt.
+time budget. All raise the neutral classes of ``errors``: ``StoreError`` and below, and, nothing
+sent, ``NameTooLong`` or ``InvalidName`` for a path that cannot be spelt and ``InvalidArgument`` for
+metadata that no object can have.
 
 **Marks.** A listing does not carry POSIX attributes, and a stat per name is what makes other mounts
 slow. So a folder can have a *mark*, which its listing shows: without it, none of the names in it
