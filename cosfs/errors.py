@@ -299,7 +299,10 @@ class SpoolFailed(FsError):
 
 
 class StoreFailed(FsError):
-    """The content could not be stored; ``cause`` says why."""
+    """The content could not be stored.
+
+    ``cause`` says why.
+    """
 
     def __init__(self, path: str, cause: CosfsError) -> None:
         self.cause = cause
