@@ -133,7 +133,7 @@ def serve(
     except CosfsError as error:
         raise failure_of(error) from error
     if left is not None:
-        log.error("a mount before this one died with content that it had not stored: see %s", left)
+        log.error("a mount before this one died while files were written: they are in %s", left)
     _probe(plan, clock)
     progress.probed()
     with open_store(plan, plan.options.network, clock) as store:

@@ -5,9 +5,12 @@ one folder per mount point and source::
 
     lock          flock of the running mount process: held means alive
     info.json     pid, mountpoint, bucket, prefix, started
-    spool/        content that is being written; the mount's own
+    spool/        content that is being written, and content that could not be stored: that has
+                  a record ID.json beside its ID.data, and the next mount takes it up
     journal.sqlite  attribute changes that are not sent yet; the next mount sends them
-    left-…/       spool files of a process that died before it had stored them; never removed
+    left-…/       what a process that died was still writing, without a record: nobody was
+                  promised that it is stored; goes only when a person drops it
+    control       socket of the running process
     report.json   after the end: the pid, and what could not be stored
     cosfs.log     the log, unless log_file says otherwise
 
@@ -133,7 +136,7 @@ class MountState:
         """Write who runs, empty the report, and make room for the spool.
 
         Returns:
-            Where the content was put that a process before this one left unstored; or None.
+            Where the content was put that a process before this one was writing; or None.
         """
         left = self._set_aside(info.started)
         self.spool.mkdir(mode=0o700, exist_ok=True)
@@ -142,21 +145,36 @@ class MountState:
         return left
 
     def _set_aside(self, started: float) -> Path | None:
-        for file in self.spooled():
-            # Without a record beside it that says "could not be stored", empty means unused.
-            if file.stat().st_size == 0 and not file.with_suffix(".json").exists():
-                file.unlink()
-        if not self.spooled():
-            return None
         aside = self.folder / f"left-{started:.0f}"
-        self.spool.rename(aside)
-        return aside
+        for file in _files(self.spool):
+            if _is_recorded(file):
+                continue
+            if file.stat().st_size == 0 or file.suffix != ".data":
+                # Made and not used, or half of a record.
+                file.unlink()
+                continue
+            aside.mkdir(mode=0o700, exist_ok=True)
+            file.rename(aside / file.name)
+        return aside if aside.is_dir() else None
 
     def spooled(self) -> list[Path]:
-        """Return the files in the spool: content that is not known to be stored."""
-        if not self.spool.is_dir():
-            return []
-        return sorted(path for path in self.spool.rglob("*") if path.is_file())
+        """Return the files in the spool that hold content which is not known to be stored."""
+        return [file for file in _files(self.spool) if file.suffix == ".data"]
+
+    def unfinished(self) -> list[Path]:
+        """Return what processes that died were writing, without any record of it."""
+        folders = sorted(self.folder.glob("left-*"))
+        found = [file for folder in folders for file in _files(folder)]
+        if not self.is_alive():
+            spooled = [file for file in self.spooled() if not _is_recorded(file)]
+            found += [file for file in spooled if file.stat().st_size]
+        return found
+
+    def remove_unfinished(self, file: Path) -> None:
+        """Remove one of the ``unfinished``, and its folder with the last of them."""
+        file.unlink(missing_ok=True)
+        if file.parent != self.spool and not any(file.parent.iterdir()):
+            file.parent.rmdir()
 
     def finish(self, pid: int, not_stored: Sequence[NotStored]) -> None:
         """Write how the process ended. The lock goes with the process itself."""
@@ -190,6 +208,13 @@ class MountState:
 
 def find_mounts(root: Path, mountpoint: str) -> Iterator[tuple[MountState, Info]]:
     """Yield the folders below ``root`` whose last mount was on ``mountpoint``, newest first."""
+    for state, info in all_mounts(root):
+        if info.mountpoint == mountpoint:
+            yield state, info
+
+
+def all_mounts(root: Path) -> Iterator[tuple[MountState, Info]]:
+    """Yield every folder below ``root``, by mount point, the newest first."""
     found = []
     try:
         folders = list(root.iterdir())
@@ -198,10 +223,19 @@ def find_mounts(root: Path, mountpoint: str) -> Iterator[tuple[MountState, Info]
     for folder in folders:
         state = MountState(folder)
         info = state.info()
-        if info is not None and info.mountpoint == mountpoint:
-            found.append((info.started, state, info))
-    for _, state, info in sorted(found, key=lambda item: item[0], reverse=True):
-        yield state, info
+        if info is not None:
+            found.append((state, info))
+    yield from sorted(found, key=lambda pair: (pair[1].mountpoint, -pair[1].started))
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.glob("*") if file.is_file())
+
+
+def _is_recorded(file: Path) -> bool:
+    """Tell whether a spool file belongs to a pair of content and its record."""
+    pair = (file.with_suffix(".data"), file.with_suffix(".json"))
+    return file in pair and all(one.is_file() for one in pair)
 
 
 def _make_private(folder: Path) -> None:

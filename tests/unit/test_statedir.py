@@ -14,6 +14,7 @@ from cosfs.statedir import (
     MountState,
     Report,
     StillRunning,
+    all_mounts,
     default_root,
     find_mounts,
 )
@@ -119,17 +120,40 @@ def test_damaged_files_are_as_good_as_none(held: MountState) -> None:
     assert held.info() is None and held.report() is None
 
 
-def test_what_a_dead_mount_left_is_put_aside_and_kept(held: MountState) -> None:
+def test_what_a_dead_mount_was_writing_is_put_aside_and_what_it_recorded_stays(
+    held: MountState,
+) -> None:
     held.begin(INFO)
     (held.spool / "a.data").write_bytes(b"precious")
     (held.spool / "empty.data").touch()
-    (held.spool / "lost.data").touch()
-    (held.spool / "lost.json").write_text("{}")
+    (held.spool / "kept.data").touch()
+    (held.spool / "kept.json").write_text("{}")
+    (held.spool / "gone.json").write_text("{}")
+    (held.spool / "half.new").write_text("{")
     left = held.begin(INFO)
     assert left is not None
-    assert {file.name for file in left.iterdir()} == {"a.data", "lost.data", "lost.json"}
+    assert [file.name for file in left.iterdir()] == ["a.data"]
     assert (left / "a.data").read_bytes() == b"precious"
-    assert held.spooled() == [] and held.spool.is_dir()
+    assert {file.name for file in held.spool.iterdir()} == {"kept.data", "kept.json"}
+
+
+def test_unfinished_content_is_found_whether_a_mount_came_since_or_not(
+    state: MountState,
+) -> None:
+    state.spool.mkdir(parents=True)
+    for name in ("a.data", "b.data", "kept.data", "kept.json"):
+        (state.spool / name).write_bytes(b"x")
+    (state.spool / "empty.data").touch()
+    assert [file.name for file in state.unfinished()] == ["a.data", "b.data"]
+    state.acquire(FakeClock(), patience_s=0)
+    left = state.begin(INFO)
+    (state.spool / "new.data").write_bytes(b"being written")
+    assert left is not None
+    assert state.unfinished() == [left / "a.data", left / "b.data"]
+    state.remove_unfinished(left / "a.data")
+    assert state.unfinished() == [left / "b.data"]
+    state.remove_unfinished(left / "b.data")
+    assert not left.exists()
 
 
 def test_unused_spool_files_are_removed(held: MountState) -> None:
@@ -148,3 +172,4 @@ def test_finding_mounts_newest_first(tmp_path: Path) -> None:
     (tmp_path / "stray").mkdir()
     assert [info.bucket for _, info in find_mounts(tmp_path, "/mnt")] == ["new", "old"]
     assert list(find_mounts(tmp_path / "nowhere", "/mnt")) == []
+    assert [info.bucket for _, info in all_mounts(tmp_path)] == ["other", "new", "old"]
