@@ -10,7 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from cosfs.errors import AlreadyExists, ConnectFailed, NotFound, Stale, StoreFailed
+from cosfs.errors import (
+    AlreadyExists,
+    ConnectFailed,
+    IntegrityError,
+    NotFound,
+    Stale,
+    StoreFailed,
+)
+from cosfs.model import Version
+from cosfs.store.base import Store
 from cosfs.store.memory import MemoryStore
 from cosfs.vfs.blocks import BLOCK_SIZE
 from cosfs.vfs.filesystem import FileSystem
@@ -201,6 +210,46 @@ def test_reading_in_sequence_fetches_each_block_once(fs: FileSystem, store: Memo
     close(fs, fh)
     assert got == data
     assert store.requests["read_range"] == 6
+
+
+def damaging(store: MemoryStore, replies: list[bytes]) -> Store:
+    """Return a store that reads these bytes, one after the other, and then the truth."""
+
+    class Damaging:
+        def __getattr__(self, name: str) -> object:
+            return getattr(store, name)
+
+        def read_range(self, path: str, offset: int, into: memoryview, version: Version) -> None:
+            if replies:
+                into[:] = replies.pop(0)
+            else:
+                store.read_range(path, offset, into, version)
+
+    return Damaging()  # type: ignore[return-value]
+
+
+def test_content_that_arrives_damaged_is_fetched_again(
+    make_fs: MakeFs, store: MemoryStore, expect_log: ExpectLog
+) -> None:
+    expect_log("arrived damaged")
+    write_unseen(store, "/f", b"good")
+    assert read_file(make_fs(over=damaging(store, [b"evil"])), "/f") == b"good"
+
+
+def test_content_with_another_digest_is_believed_if_it_is_the_same_twice(
+    make_fs: MakeFs, store: MemoryStore, expect_log: ExpectLog
+) -> None:
+    expect_log("does not have the digest")
+    write_unseen(store, "/f", b"good")
+    assert read_file(make_fs(over=damaging(store, [b"odd!", b"odd!"])), "/f") == b"odd!"
+
+
+def test_content_that_differs_each_time_is_an_error(make_fs: MakeFs, store: MemoryStore) -> None:
+    write_unseen(store, "/f", b"good")
+    fs = make_fs(over=damaging(store, [b"evil", b"vile"]))
+    with pytest.raises(IntegrityError):
+        read_file(fs, "/f")
+    assert read_file(fs, "/f") == b"good"
 
 
 # -- names -------------------------------------------------------------------------------------
