@@ -59,6 +59,14 @@ def parts(path: str) -> list[str]:
     return [] if path == ROOT else path[1:].split("/")
 
 
+def ancestors(path: str) -> list[str]:
+    """Return the folders above ``path`` but the root, the nearest first."""
+    found = []
+    while (path := parent(path)) != ROOT:
+        found.append(path)
+    return found
+
+
 def name_length(name: str) -> int:
     """Return the length of ``name`` in bytes, as Linux counts it."""
     return len(os.fsencode(name))

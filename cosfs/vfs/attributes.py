@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -65,6 +65,8 @@ class AttributeKeeper:
         self.is_on = attrs != "none"
         #: Tells of a path whose content is about to be stored, and its attributes with it.
         self.travels: Callable[[str], bool] = lambda _path: False
+        #: Why the last attempt to send a name's changes failed.
+        self._refusals: dict[str, str] = {}
         self._wake = threading.Condition()
         self._stopping = False
         self._not_before = 0.0
@@ -150,9 +152,19 @@ class AttributeKeeper:
                     self._catalog.cache.forget(path)
             self._journal.sent(path, pending)
 
-    def send_all(self) -> list[tuple[str, CosfsError]]:
+    def send_all(self, only: Iterable[str] | None = None) -> list[tuple[str, CosfsError]]:
         """Send everything, several at a time; return what could not be sent and why."""
-        return self._send_several(list(self._journal.all()))
+        return self._send_several(list(self._journal.all() if only is None else only))
+
+    def all_unsent(self) -> list[tuple[str, float | None, str]]:
+        """Return the paths with unsent changes, since when (Unix seconds), and why."""
+        offset = self._clock.wall() - self._clock.monotonic()
+        unsent = []
+        for path, change in sorted(self._journal.all().items()):
+            # When a mount before this one made a change is not known.
+            since = change.since + offset if change.since else None
+            unsent.append((path, since, self._refusals.get(path, "not sent yet")))
+        return unsent
 
     def start(self) -> None:
         """Begin to send in the background: also what a mount before this one left."""
@@ -228,10 +240,12 @@ class AttributeKeeper:
     def _try(self, path: str) -> CosfsError | None:
         try:
             self.send(path)
-        except Transient as error:
-            log.warning("attributes of %r are not sent yet: %s", path, error)
-            return error
         except CosfsError as error:
-            log.error("attributes of %r cannot be sent: %s", path, error)
+            if isinstance(error, Transient):
+                log.warning("attributes of %r are not sent yet: %s", path, error)
+            else:
+                log.error("attributes of %r cannot be sent: %s", path, error)
+            self._refusals[path] = str(error)
             return error
+        self._refusals.pop(path, None)
         return None

@@ -13,6 +13,8 @@ event                     what changes
 ``learn_mark``            whether a folder is marked, and what its mark holds
 ``forget``                all of the name, and the parent's listing
 ``forget_tree``           the same for all names below; replies under way are not believed
+``refresh``               the same at a person's wish, but times stay, own changes are doubted
+                          only; and names above it go that are not known to be there
 ========================  =====================================================================
 
 Beside these beliefs stand the **times** that this mount has shown for a version of an object. They
@@ -23,6 +25,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, MutableMapping
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from cachetools import LRUCache, TTLCache
@@ -50,6 +53,22 @@ class Times(NamedTuple):
 
 
 _NO_TIMES: Final = Times()
+
+
+@dataclass(frozen=True, slots=True)
+class CacheUsage:
+    """What a metadata cache believes, and how often it was asked.
+
+    ``names`` in all, present or absent; ``files`` of them with ``bytes`` of content; ``listings``
+    are complete. ``hits`` are questions that it answered, ``misses`` those that it could not.
+    """
+
+    names: int
+    listings: int
+    hits: int
+    misses: int
+    files: int
+    bytes: int
 
 
 class Listing:
@@ -86,22 +105,22 @@ class MetaCache:
         self._times: LRUCache[str, tuple[Version | None, Times]] = LRUCache(names)
         self._asked: TTLCache[str, int] = TTLCache(names, ttl, timer)
         self._own = Overlay(clock, names)
+        self._hits = self._misses = 0
 
     # -- what is believed ------------------------------------------------------------------
 
     def lookup(self, path: str) -> Entry | Unknown | None:
         """Return the entry of ``path``, ``None`` if it is believed absent, or ``UNKNOWN``."""
-        parent, name = paths.split(path)
         with self._lock:
-            listing = self._listings.get(parent)
-            if listing is not None and name:
-                return listing.entries.get(name)
-            return self._entries.get(path, UNKNOWN)
+            known = self._lookup(path)
+            self._count(isinstance(known, Unknown))
+            return known
 
     def listing(self, folder: str) -> dict[str, Entry] | None:
         """Return a snapshot of the complete listing of ``folder``, or ``None``."""
         with self._lock:
             listing = self._listings.get(folder)
+            self._count(listing is None)
             return None if listing is None else dict(listing.entries)
 
     def is_known_empty(self, folder: str) -> bool:
@@ -126,6 +145,24 @@ class MetaCache:
         with self._lock:
             known = self._times.get(path)
         return known[1] if known is not None and known[0] == version else _NO_TIMES
+
+    def usage(self) -> CacheUsage:
+        """Return what is believed and how often that answered. Cost: a walk over the listings."""
+        with self._lock:
+            for beliefs in (self._entries, self._listings):
+                beliefs.expire()
+            listed = [
+                entry for listing in self._listings.values() for entry in listing.entries.values()
+            ]
+            single = [entry for entry in self._entries.values() if entry is not None]
+            return CacheUsage(
+                names=len(listed) + len(self._entries),
+                listings=len(self._listings),
+                hits=self._hits,
+                misses=self._misses,
+                files=sum(not entry.is_folder for entry in (*listed, *single)),
+                bytes=sum(entry.size for entry in (*listed, *single)),
+            )
 
     # -- replies ---------------------------------------------------------------------------
 
@@ -254,27 +291,57 @@ class MetaCache:
         """Drop what is believed of one name: the next lookup asks."""
         with self._lock:
             self._own.drop(path)
-            for beliefs in (self._entries, self._metadata, self._listings, self._marks):
-                beliefs.pop(path, None)
-            self._listings.pop(paths.parent(path), None)
+            self._drop(path)
 
     def forget_tree(self, folder: str) -> None:
         """Drop what is believed of ``folder`` and of everything below it."""
         self.forget(folder)
-        tree: list[MutableMapping[str, Any]] = [
-            self._entries,
-            self._metadata,
-            self._listings,
-            self._marks,
-            self._times,
-        ]
         with self._lock:
             self._own.drop_below(folder)
-            for beliefs in tree:
-                for path in [path for path in beliefs if paths.is_inside(path, folder)]:
-                    beliefs.pop(path, None)
+            self._drop_below(folder)
+            for path in [path for path in self._times if paths.is_inside(path, folder)]:
+                del self._times[path]
+
+    def refresh(self, path: str) -> None:
+        """Let what is at ``path`` and below it be asked for anew, and whether it is there at all.
+
+        Own changes are not forgotten, as a listing may lag behind them, but doubted.
+        """
+        with self._lock:
+            self._own.doubt(path, self._clock.monotonic() - self._ttl - 1)
+            self._drop(path)
+            self._drop_below(path)
+            for above in paths.ancestors(path):
+                if not isinstance(self._lookup(above), Entry):
+                    self._drop(above)
 
     # -- inside, under the lock ------------------------------------------------------------
+
+    def _drop(self, path: str) -> None:
+        for beliefs in self._beliefs():
+            beliefs.pop(path, None)
+        self._listings.pop(paths.parent(path), None)
+
+    def _drop_below(self, folder: str) -> None:
+        for beliefs in self._beliefs():
+            for path in [path for path in beliefs if paths.is_inside(path, folder)]:
+                beliefs.pop(path, None)
+
+    def _beliefs(self) -> tuple[MutableMapping[str, Any], ...]:
+        return self._entries, self._metadata, self._listings, self._marks
+
+    def _count(self, is_miss: bool) -> None:
+        if is_miss:
+            self._misses += 1
+        else:
+            self._hits += 1
+
+    def _lookup(self, path: str) -> Entry | Unknown | None:
+        parent, name = paths.split(path)
+        listing = self._listings.get(parent)
+        if listing is not None and name:
+            return listing.entries.get(name)
+        return self._entries.get(path, UNKNOWN)
 
     def _learn_mark(self, folder: str, mark: Metadata | bool) -> None:
         # A mark goes only with its folder, while a listing may lag behind the making of it; and a

@@ -8,7 +8,7 @@ rising counter, so that "asked before" is a comparison.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from cosfs import paths
@@ -79,6 +79,18 @@ class Overlay:
         """Forget the own changes of every name below ``folder``."""
         for other in [f for f in self._folders if f == folder or paths.is_inside(f, folder)]:
             del self._folders[other]
+
+    def doubt(self, path: str, at: float) -> None:
+        """Let own changes of ``path`` and below it be as old as ``at`` (a stat settles those that a
+        listing contradicts), and disbelieve every reply under way.
+        """
+        self.number += 1
+        self.floor = self.number
+        for folder, names in self._folders.items():
+            for name, change in list(names.items()):
+                one = paths.join(folder, name)
+                if one == path or paths.is_inside(one, path):
+                    self._set(one, replace(change, at=min(change.at, at)))
 
     def _set(self, path: str, change: Change) -> None:
         folder, name = paths.split(path)

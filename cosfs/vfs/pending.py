@@ -13,11 +13,10 @@ import json
 import logging
 import os
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cosfs.errors import CosfsError
 from cosfs.model import Metadata, Version
 from cosfs.vfs.journal import overwrite_of, overwrite_record
 from cosfs.vfs.types import NotStored
@@ -101,6 +100,11 @@ class Pending:
                 "not stored: %r: %s; its content is kept in %s", kept.path, kept.reason, kept.data
             )
 
+    def update(self, kept: Kept) -> None:
+        """Note that content that is kept could not be stored again, and why."""
+        if any(kept.data == other.data for other in self.all()):
+            self.keep(kept)
+
     def superseded(self, path: str) -> None:
         """Drop what is kept of ``path``: newer content was stored under that name."""
         if path not in self._paths:
@@ -140,11 +144,6 @@ def remove(kept: Kept) -> None:
     """Remove content and its record: the record last, as it alone says what the content is."""
     kept.data.unlink(missing_ok=True)
     kept.record.unlink(missing_ok=True)
-
-
-def refused(kept: Kept, why: CosfsError) -> Kept:
-    """Return ``kept`` with the newest reason for which it cannot be stored."""
-    return replace(kept, reason=str(why))
 
 
 def _write_record(kept: Kept) -> None:

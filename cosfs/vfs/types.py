@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -60,6 +61,28 @@ class FsStats:
     files: int
     files_free: int
     name_max: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unstored:
+    """Something that is not stored, as a person sees it.
+
+    ``kind`` is "content" (a file's, ``size`` bytes in ``file``, of which ``missing`` are not there)
+    or "attributes" (a change of mode, owner or time). ``since`` is in Unix seconds, if known.
+    """
+
+    kind: str
+    path: str
+    reason: str
+    since: float | None
+    size: int = 0
+    missing: int = 0
+    file: str = ""
+
+    def is_called(self, name: str) -> bool:
+        """Tell whether ``name`` means this: its path, or the file that holds it."""
+        file = os.path.basename(self.file)
+        return name == self.path or bool(file) and name in (self.file, file, file.split(".")[0])
 
 
 @dataclass(frozen=True, slots=True)
