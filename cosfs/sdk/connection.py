@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import math
+import os
 import re
 import threading
 from urllib.parse import urlsplit
@@ -46,23 +47,34 @@ class Connection:
         Raises:
             ConfigError: they cannot be used.
         """
-        network = _network_of(config)
-        account = _account_of(cred, config)
-        sign_expired = _sign_expired_of(config)
-        wanted = (network, account, sign_expired, config.get_user_agent(), config.get_ca_file())
+        wanted = (
+            cred.get_appid(),
+            cred.get_secret_id(),
+            cred.get_secret_key(),
+            config.get_endpoint(),
+            config.get_download_hostname(),
+            config.get_timeout(),
+            config.get_sign_expired(),
+            config.get_user_agent(),
+            config.get_ca_file(),
+        )
         with self._lock:
             if self._api is None or self._api_for != wanted:
-                self._api = JsonApi(
-                    account,
-                    network,
-                    clock=SystemClock(),
-                    transport=self._transport_of(network, config.get_ca_file()),
-                    policy=RetryPolicy(network.timeout_s, max_attempts=ATTEMPTS_MAX),
-                    user_agent=config.get_user_agent(),
-                    sign_expires_s=sign_expired,
-                )
+                self._api = self._make(cred, config)
                 self._api_for = wanted
             return self._api
+
+    def _make(self, cred: CredInfo, config: CosConfig) -> JsonApi:
+        network = _network_of(config)
+        return JsonApi(
+            _account_of(cred, config),
+            network,
+            clock=SystemClock(),
+            transport=self._transport_of(network, _ca_file_of(config)),
+            policy=RetryPolicy(network.timeout_s, max_attempts=ATTEMPTS_MAX),
+            user_agent=config.get_user_agent(),
+            sign_expires_s=_sign_expired_of(config),
+        )
 
     def close(self) -> None:
         """Close the connections that are not in use; the next call opens others."""
@@ -89,6 +101,13 @@ def _network_of(config: CosConfig) -> NetworkOptions:
         raise ConfigError(f"timeout is not a positive number of seconds: {timeout!r}")
     seconds = min(float(timeout), _NO_TIMEOUT_S)
     return NetworkOptions(seconds, min(seconds, _CONNECT_TIMEOUT_S))
+
+
+def _ca_file_of(config: CosConfig) -> str:
+    ca_file = config.get_ca_file()
+    if ca_file and not os.access(ca_file, os.R_OK):
+        raise ConfigError(f"ca_file cannot be read: {ca_file!r}")
+    return ca_file
 
 
 def _sign_expired_of(config: CosConfig) -> float:

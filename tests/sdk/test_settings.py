@@ -112,6 +112,7 @@ def test_credentials_are_checked_first(cred: Any, tips: str) -> None:
         {"download_hostname": "\r\nX: y"},
         {"region": "é"},
         {"region": "a/b"},
+        {"ca_file": "/nothing/there"},
     ],
 )
 def test_settings_that_cannot_be_used(config: dict[str, Any]) -> None:
