@@ -135,6 +135,8 @@ class ViewOptions:
     gid: int = 0
     umask: int = 0o022
     read_only: bool = False
+    #: Bytes that the bucket seems to hold: it has no size, and a petabyte never fills.
+    size_bytes: int = 2**50
 
     @property
     def file_mode(self) -> int:
@@ -146,6 +148,7 @@ class ViewOptions:
 
 
 ExclOption = Literal["close", "open"]
+ContentTypeOption = Literal["auto", "off"]
 OverwriteOption = Literal["check", "always"]
 
 
@@ -162,6 +165,8 @@ class DataOptions:
     excl: ExclOption = "close"
     #: Whether content that builds on a version is refused when somebody else has replaced that.
     overwrite: OverwriteOption = "check"
+    #: Whether a new file gets the content type of its extension, at the price of a request.
+    content_type: ContentTypeOption = "off"
 
 
 def valid_bucket(name: str) -> str:

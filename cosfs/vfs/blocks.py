@@ -18,6 +18,7 @@ from cachetools import LRUCache
 from cosfs.errors import IntegrityError
 from cosfs.model import Version
 from cosfs.store.base import Store
+from cosfs.vfs.types import ContentUsage
 
 log = logging.getLogger(__name__)
 
@@ -84,6 +85,7 @@ class BlockCache:
         self._blocks: LRUCache[Key, bytes | bytearray] = LRUCache(
             max(max_bytes, BLOCK_SIZE), getsizeof=len
         )
+        self._hits = self._fetches = 0
         self._fetching: dict[Key, Future[bytearray]] = {}
 
     def read(
@@ -120,6 +122,16 @@ class BlockCache:
             pieces.append(bytes(memoryview(block)[max(0, offset - start) : end - start]))
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
+    def usage(self) -> ContentUsage:
+        """Return what is in memory, and how often it was of use."""
+        with self._lock:
+            return ContentUsage(
+                bytes=int(self._blocks.currsize),
+                limit=int(self._blocks.maxsize),
+                hits=self._hits,
+                fetches=self._fetches,
+            )
+
     def keep(self, content: Content, data: bytes) -> None:
         """Keep the whole of a small content that the caller has at hand."""
         if 0 < len(data) <= BLOCK_SIZE and len(data) == content.version.size:
@@ -133,11 +145,13 @@ class BlockCache:
         with self._lock:
             block = self._blocks.get(key)
             if block is not None:
+                self._hits += 1
                 return block
             future = self._fetching.get(key)
             mine = None
             if future is None:
                 mine = self._fetching[key] = Future()
+                self._fetches += 1
         if mine is not None:
             self._fetch(key, where, mine)
             return mine.result()
@@ -151,6 +165,7 @@ class BlockCache:
             if key in self._blocks or key in self._fetching:
                 return
             future = self._fetching[key] = Future()
+            self._fetches += 1
         self._executor.submit(self._fetch, key, where, future)
 
     def _fetch(self, key: Key, where: Callable[[], str], future: Future[bytearray]) -> None:

@@ -23,7 +23,7 @@ from cosfs.vfs.catalog import WORK_FOLDER
 from cosfs.vfs.handles import HandleTable
 from cosfs.vfs.openfile import Descriptor, OpenFile, Services
 from cosfs.vfs.pending import Pending
-from cosfs.vfs.types import Caller, NotStored
+from cosfs.vfs.types import Caller, FilesUsage, NotStored
 
 log = logging.getLogger(__name__)
 
@@ -93,6 +93,18 @@ class OpenFiles:
             was_made_up = path in self._hidden
             self._hidden.discard(path)
         return was_made_up
+
+    def usage(self) -> FilesUsage:
+        """Return what is open, and what of it is not stored."""
+        with self._lock:
+            files = list(self._by_path.values())
+        dirty = [file for file in files if file.is_dirty]
+        return FilesUsage(
+            descriptors=len(self._descriptors),
+            files=len(files),
+            dirty_files=len(dirty),
+            dirty_bytes=sum(file.size for file in dirty),
+        )
 
     # -- opening -----------------------------------------------------------------------------
 

@@ -25,12 +25,15 @@ from cosfs.store.base import Store
 from cosfs.vfs.attributes import AttributeKeeper
 from cosfs.vfs.attrs import AttrsBuilder, inode
 from cosfs.vfs.blocks import BlockCache
+from cosfs.vfs.capacity import Capacity
 from cosfs.vfs.catalog import Catalog
+from cosfs.vfs.contenttypes import with_content_type
 from cosfs.vfs.files import OpenFiles
 from cosfs.vfs.folders import Folders
 from cosfs.vfs.handles import HandleTable
 from cosfs.vfs.journal import AttributeJournal, Journal
 from cosfs.vfs.kernelview import KernelView
+from cosfs.vfs.leftovers import Leftovers
 from cosfs.vfs.metacache import MetaCache, Unknown
 from cosfs.vfs.names import Names
 from cosfs.vfs.openfile import Services
@@ -38,18 +41,11 @@ from cosfs.vfs.pathlocks import PathLocks
 from cosfs.vfs.recovery import Recovery
 from cosfs.vfs.statsahead import WINDOW
 from cosfs.vfs.status import Status, refuse_reserved
-from cosfs.vfs.types import Attrs, Caller, DirEntry, FsStats, NotStored, Opened
+from cosfs.vfs.types import Attrs, Caller, DirEntry, FsStats, NotStored, Opened, Usage
 from cosfs.vfs.xattrs import XAttrs
 
-#: A bucket has no size (reference 6): shown is a petabyte that never fills.
-_STATS: Final = FsStats(
-    block_size=4096,
-    blocks=1 << 38,
-    blocks_free=1 << 38,
-    files=1 << 32,
-    files_free=1 << 32,
-    name_max=paths.NAME_MAX,
-)
+#: Setting this extended attribute, whatever its value, refreshes what is cached.
+REFRESH: Final = "user.cos.refresh"
 
 
 class FileSystem:
@@ -82,6 +78,7 @@ class FileSystem:
         self._store = store
         self._clock = clock
         self._cache = MetaCache(cache, clock)
+        self._capacity = Capacity(self._cache, clock, view.size_bytes)
         self._catalog = Catalog(store, self._cache, cache.attrs, lookups, ahead)
         locks = PathLocks()
         self._journal = Journal(journal_file)
@@ -94,7 +91,7 @@ class FileSystem:
             changes,
             cache.attrs,
         )
-        blocks = BlockCache(store, content, data.memory_bytes, data.parallel)
+        blocks = self._blocks = BlockCache(store, content, data.memory_bytes, data.parallel)
         services = Services(
             store,
             self._catalog,
@@ -107,7 +104,10 @@ class FileSystem:
             check_overwrites=data.overwrite == "check",
         )
         self._excl_at_open = data.excl == "open"
+        self._guesses_content_types = data.content_type == "auto"
         self._files = OpenFiles(services, changes)
+        #: What is not stored and nobody has open: for whoever asks about it.
+        self.leftovers = Leftovers(services, self._files, changes)
         self._keeper.travels = self._files.is_dirty_at
         self._xattrs = XAttrs(store, self._catalog, self._files, locks)
         self._attrs = AttrsBuilder(view, clock.wall_ns())
@@ -157,6 +157,21 @@ class FileSystem:
         self._store.close()
         return not_stored
 
+    # -- what a person asks ------------------------------------------------------------------
+
+    def usage(self) -> Usage:
+        """Return what is held at this moment."""
+        return Usage(
+            self._cache.usage(),
+            self._blocks.usage(),
+            self._files.usage(),
+            self.leftovers.usage(),
+        )
+
+    def refresh(self, path: str) -> None:
+        """Let everything at ``path`` and below it be asked for anew, whatever the TTL."""
+        self._cache.refresh(path)
+
     # -- what stat shows ---------------------------------------------------------------------
 
     def getattr(self, path: str, fh: int | None = None) -> Attrs:
@@ -176,8 +191,8 @@ class FileSystem:
         self._status.utimens(path, atime_ns, mtime_ns)
 
     def statfs(self) -> FsStats:
-        """Return constants: a bucket has neither size nor quota. Cost: none."""
-        return _STATS
+        """See ``Capacity``. Cost: none."""
+        return self._capacity.stats()
 
     # -- folders -----------------------------------------------------------------------------
 
@@ -254,7 +269,7 @@ class FileSystem:
             entry = self._revalidated(path)
         fh, descriptor = self._files.open(path, entry, caller)
         file = descriptor.file
-        if flags & os.O_TRUNC and file.size:
+        if flags & os.O_TRUNC:
             file.truncate(0)
         version = file.entry.version if file.entry is not None else None
         keep, direct = self._kernel.opened(path, None if file.is_dirty else version, file.size)
@@ -285,7 +300,10 @@ class FileSystem:
         given = Attributes(mode=stat.S_IFREG | mode & 0o7777, uid=caller.uid, gid=caller.gid)
         attributes = self._attrs.explicit(given, is_folder=False)
         descriptor.file.exclusive = bool(flags & os.O_EXCL)
-        descriptor.file.new_metadata = Metadata(attributes=attributes)
+        metadata = Metadata(attributes=attributes)
+        if self._guesses_content_types:
+            metadata = with_content_type(metadata, path)
+        descriptor.file.new_metadata = metadata
         self._status.touch_folder(paths.parent(path))
         self._kernel.told(path, descriptor.file.size)
         if descriptor.file.exclusive and self._excl_at_open:
@@ -362,7 +380,10 @@ class FileSystem:
     # -- extended attributes -----------------------------------------------------------------
 
     def setxattr(self, path: str, name: str, value: bytes, *, create: bool, replace: bool) -> None:
-        """See ``XAttrs.set``."""
+        """See ``XAttrs.set``; ``user.cos.refresh`` is a wish: see ``refresh``."""
+        if name == REFRESH:
+            self.refresh(path)
+            return
         refuse_reserved(path)
         self._xattrs.set(path, name, value, create=create, replace=replace)
 

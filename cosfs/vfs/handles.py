@@ -19,6 +19,9 @@ class HandleTable(Generic[T]):
         self._numbers = itertools.count(1)
         self._open: dict[int, T] = {}
 
+    def __len__(self) -> int:
+        return len(self._open)
+
     def add(self, thing: T) -> int:
         """Return a new handle for ``thing``."""
         with self._lock:

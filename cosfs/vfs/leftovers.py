@@ -31,7 +31,7 @@ from cosfs.vfs.metacache import Times
 from cosfs.vfs.openfile import OpenFile, Services
 from cosfs.vfs.pending import Kept
 from cosfs.vfs.spool import Spool
-from cosfs.vfs.types import Unstored
+from cosfs.vfs.types import PendingUsage, Unstored
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +69,16 @@ class Leftovers:
             for path, since, reason in self._keeper.all_unsent()
         ]
         return contents + attributes
+
+    def usage(self) -> PendingUsage:
+        """Return how much is not stored."""
+        everything = self.all()
+        contents = [one for one in everything if one.kind == "content"]
+        return PendingUsage(
+            files=len(contents),
+            bytes=sum(one.size for one in contents),
+            attributes=len(everything) - len(contents),
+        )
 
     def retry(self, names: Collection[str] = (), *, force: bool = False) -> Retried:
         """Store now what is called by ``names`` (paths, or files that hold content), or all.

@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, MutableMapping
-from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from cachetools import LRUCache, TTLCache
@@ -35,6 +34,7 @@ from cosfs.clock import Clock
 from cosfs.config import CacheOptions
 from cosfs.model import Entry, Metadata, Version
 from cosfs.vfs.overlay import Change, Overlay
+from cosfs.vfs.types import CacheUsage
 
 
 class Unknown:
@@ -53,22 +53,6 @@ class Times(NamedTuple):
 
 
 _NO_TIMES: Final = Times()
-
-
-@dataclass(frozen=True, slots=True)
-class CacheUsage:
-    """What a metadata cache believes, and how often it was asked.
-
-    ``names`` in all, present or absent; ``files`` of them with ``bytes`` of content; ``listings``
-    are complete. ``hits`` are questions that it answered, ``misses`` those that it could not.
-    """
-
-    names: int
-    listings: int
-    hits: int
-    misses: int
-    files: int
-    bytes: int
 
 
 class Listing:

@@ -52,6 +52,61 @@ class Opened(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class CacheUsage:
+    """What the metadata cache believes, and how often it was asked.
+
+    ``names`` in all, present or absent; ``files`` of them with ``bytes`` of content; ``listings``
+    are complete. ``hits`` are questions that it answered, ``misses`` those that it could not.
+    """
+
+    names: int
+    listings: int
+    hits: int
+    misses: int
+    files: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ContentUsage:
+    """File content in memory: how much, at most how much, and blocks found there or fetched."""
+
+    bytes: int
+    limit: int
+    hits: int
+    fetches: int
+
+
+@dataclass(frozen=True, slots=True)
+class FilesUsage:
+    """What programs have open, and how much of it is written and not stored."""
+
+    descriptors: int
+    files: int
+    dirty_files: int
+    dirty_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class PendingUsage:
+    """What is not stored and will not be by itself: contents; and changes of attributes."""
+
+    files: int
+    bytes: int
+    attributes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a mount holds at this moment."""
+
+    cache: CacheUsage
+    content: ContentUsage
+    files: FilesUsage
+    pending: PendingUsage
+
+
+@dataclass(frozen=True, slots=True)
 class FsStats:
     """What ``statfs`` shows: sizes in blocks of ``block_size`` bytes."""
 
