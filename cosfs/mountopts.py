@@ -21,6 +21,7 @@ import grp
 import math
 import os
 import pwd
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +30,7 @@ from typing import TypeVar
 from cosfs.config import (
     AttrsOption,
     CacheOptions,
+    ContentTypeOption,
     DataOptions,
     ExclOption,
     NetworkOptions,
@@ -50,6 +52,8 @@ _VALUED = (
     "attrs",
     "excl",
     "overwrite",
+    "content_type",
+    "size",
     "timeout",
     "uid",
     "gid",
@@ -84,6 +88,7 @@ NAME_RULES = ("portable", "raw")
 ATTRS: tuple[AttrsOption, ...] = ("auto", "all", "none")
 EXCL: tuple[ExclOption, ...] = ("close", "open")
 OVERWRITE: tuple[OverwriteOption, ...] = ("check", "always")
+CONTENT_TYPE: tuple[ContentTypeOption, ...] = ("auto", "off")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -160,11 +165,13 @@ def parse_options(groups: Iterable[str], *, uid: int, gid: int) -> MountOptions:
             gid=_read(given, "gid", gid, _group),
             umask=_read(given, "umask", ViewOptions().umask, _umask),
             read_only=_last(flags, ("ro", "rw")) == "ro",
+            size_bytes=_read(given, "size", ViewOptions().size_bytes, _size),
         ),
         data=DataOptions(
             memory_bytes=_read(given, "memory", DataOptions().memory_bytes, _mebibytes),
             excl=_read(given, "excl", "close", _one_of(EXCL)),
             overwrite=_read(given, "overwrite", "check", _one_of(OVERWRITE)),
+            content_type=_read(given, "content_type", "off", _one_of(CONTENT_TYPE)),
         ),
         names=_read(given, "names", "portable", _one_of(NAME_RULES)),
         allow_other="allow_other" in flags,
@@ -173,6 +180,33 @@ def parse_options(groups: Iterable[str], *, uid: int, gid: int) -> MountOptions:
         log_file=_read(given, "log_file", None, _absolute),
         log_level=_read(given, "log_level", "info", _one_of(LOG_LEVELS)),
     )
+
+
+def describe(options: MountOptions) -> dict[str, str | int | float | bool]:
+    """Return every option of ours with its value, given or default, as a mount shows them.
+
+    None of them is a secret: those come from the environment or a file.
+    """
+    return {
+        **options.account,
+        "ttl": options.cache.ttl_s,
+        "attrs": options.cache.attrs,
+        "timeout": options.network.timeout_s,
+        "uid": options.view.uid,
+        "gid": options.view.gid,
+        "umask": f"{options.view.umask:03o}",
+        "names": options.names,
+        "memory": options.data.memory_bytes >> 20,
+        "excl": options.data.excl,
+        "overwrite": options.data.overwrite,
+        "content_type": options.data.content_type,
+        "size": options.view.size_bytes,
+        "ro": options.view.read_only,
+        "allow_other": options.allow_other,
+        "nonempty": options.nonempty,
+        "log_level": options.log_level,
+        **({"log_file": str(options.log_file)} if options.log_file else {}),
+    }
 
 
 def _split(text: str) -> list[str]:
@@ -250,6 +284,14 @@ def _mebibytes(text: str) -> int:
     if not (text.isascii() and text.isdigit() and 16 <= int(text) <= 2**20):
         raise ValueError("give a whole number of MiB, 16 or more")
     return int(text) * 2**20
+
+
+def _size(text: str) -> int:
+    found = re.fullmatch(r"([0-9]{1,19})([KMGTPE]?)", text.upper(), re.ASCII)
+    size = int(found[1]) << 10 * " KMGTPE".index(found[2] or " ") if found else 0
+    if not 2**20 <= size < 2**63:
+        raise ValueError("give a size such as 500G, 1T or 1P, in powers of 1024 and 1M or more")
+    return size
 
 
 def _umask(text: str) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cosfs.errors import ConfigError
-from cosfs.mountopts import MountOptions, Source, parse_options
+from cosfs.mountopts import MountOptions, Source, describe, parse_options
 
 
 def parse(*groups: str) -> MountOptions:
@@ -62,6 +62,26 @@ def test_values() -> None:
     assert options.names == "raw" and options.data.memory_bytes == 64 << 20
     assert options.log_file == Path("/var/log/x") and options.log_level == "debug"
     assert options.allow_other and options.nonempty
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("1T", 1 << 40), ("500g", 500 << 30), ("1M", 1 << 20), ("7E", 7 << 60), ("1048576", 1 << 20)],
+)
+def test_size(text: str, size: int) -> None:
+    assert parse(f"size={text}").view.size_bytes == size
+
+
+def test_a_mount_tells_its_options_as_they_are_given() -> None:
+    text = "ttl=5,attrs=all,memory=64,excl=open,overwrite=always,content_type=auto,log_level=debug"
+    given = f"{text},appid=125,timeout=7,uid=1,gid=2,umask=027,names=raw,log_file=/x,size=1048576"
+    told = describe(parse(given, "ro,nonempty,allow_other"))
+    flags = {name for name, value in told.items() if value is True}
+    assert flags == {"ro", "nonempty", "allow_other"}
+    values = {name: value for name, value in told.items() if name not in flags}
+    again = parse(",".join(f"{name}={value}" for name, value in values.items()), ",".join(flags))
+    assert describe(again) == told
+    assert {item.partition("=")[0] for item in given.split(",")} == set(values)
 
 
 def test_names_of_users_and_groups() -> None:
@@ -119,6 +139,14 @@ def test_what_fstab_passes() -> None:
         ("uid=no-such-user-here", "no user of this name"),
         ("gid=4294967295", "no group can have this number"),
         ("names=odd", "portable, raw"),
+        ("content_type=guess", "auto, off"),
+        ("size=0", "500G, 1T"),
+        ("size=1K", "1M or more"),
+        ("size=lots", "500G, 1T"),
+        ("size=1TB", "500G, 1T"),
+        ("size=1.5T", "500G, 1T"),
+        ("size=8E", "500G, 1T"),
+        ("size=\u0661T", "500G, 1T"),
         ("log_level=loud", "debug, info, warning, error"),
         ("log_file=", "name of a file"),
     ],
