@@ -68,7 +68,12 @@ class AttrsBuilder:
         return self._attrs(path, entry.is_folder, entry.size, mtime, ctime, attributes, times)
 
     def mtime_ns(self, entry: Entry, attributes: Attributes, times: Times) -> int:
-        """Return the time that a name shows: a program's, this mount's, the server's."""
+        """Return the time that a name shows: a program's, this mount's, the server's.
+
+        A folder's moves whenever a name in it comes or goes, whatever a program has set before.
+        """
+        if entry.is_folder and times.mtime_ns is not None:
+            return times.mtime_ns
         if attributes.mtime_ns is not None:
             return attributes.mtime_ns
         if times.mtime_ns is not None:

@@ -101,6 +101,8 @@ class Status:
         times = Times(atime_ns=atime_ns, ctime_ns=self._clock.wall_ns())
         if file is None:
             entry = self._catalog.get(path)
+            if entry.is_folder:
+                times = times._replace(mtime_ns=attributes.mtime_ns)
             self._cache.set_times(path, version_of(entry), times)
             self._keeper.change(path, attributes)
             return
