@@ -153,7 +153,7 @@ PASSING: list[FakeStream | StoreError] = [
 ]
 
 
-@pytest.mark.parametrize("failure", PASSING, ids=str)
+@pytest.mark.parametrize("failure", PASSING)
 def test_a_read_is_tried_again(failure: FakeStream | StoreError) -> None:
     transport = FakeTransport(failure, ok(FILE))
     assert make_api(transport).bucket(BUCKET).stat_file("a").filesize == 5
