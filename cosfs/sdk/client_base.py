@@ -16,6 +16,9 @@ from cosfs.sdk.settings import CosConfig, CredInfo
 
 R = TypeVar("R", bound=BaseRequest)
 
+#: More connections to one server than this gain nothing.
+PARALLEL_MAX = 32
+
 
 class ClientBase:
     """What the groups of methods share.
@@ -66,6 +69,11 @@ def require(kind: type[BaseRequest], request: object) -> None:
     """Raise ``TypeError`` unless ``request`` is of ``kind``."""
     if not isinstance(request, kind):
         raise TypeError(f"this takes a {kind.__name__}, not a {type(request).__name__}")
+
+
+def parallel_of(max_con: int) -> int:
+    """Return how many transfers to run at the same time for what a request asks."""
+    return max(1, min(max_con, PARALLEL_MAX))
 
 
 def key_of(request: BaseRequest) -> str:

@@ -87,7 +87,7 @@ class DownloadFileRequest(_DownloadRequest):
         Args:
             local_filename: is replaced when the download is complete.
             range_start, range_end, headers: as for ``DownloadObjectRequest``.
-            max_con: ranges of a large file that are fetched at the same time.
+            max_con: ranges of a large file that are fetched at the same time; at most 32 are.
         """
         super().__init__(bucket_name, cos_path)
         self.set_local_filename(local_filename)

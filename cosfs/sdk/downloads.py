@@ -9,7 +9,7 @@ from cosfs.errors import StoreError
 from cosfs.jsonapi.streams import ObjectStream
 from cosfs.jsonapi.wire import READ_SIZE
 from cosfs.sdk import replies
-from cosfs.sdk.client_base import ClientBase, key_of, require
+from cosfs.sdk.client_base import ClientBase, key_of, parallel_of, require
 from cosfs.sdk.download_requests import DownloadFileRequest, DownloadObjectRequest
 from cosfs.sdk.fetch import Fetch, Wanted
 from cosfs.sdk.localfile import LocalFile
@@ -83,7 +83,7 @@ class DownloadMethods(ClientBase):
         require(DownloadFileRequest, request)
         try:
             api = self._api_for(request)
-            wanted = _wanted(request, request.get_max_con())
+            wanted = _wanted(request, parallel_of(request.get_max_con()))
             with LocalFile(request.get_local_filename()) as file:
                 Fetch(api, wanted, file, progress).run()
                 file.commit()

@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import stat
+import threading
 from types import TracebackType
 
 
@@ -17,7 +19,8 @@ class LocalFile:
     a symbolic link points. What is no regular file (a device, a pipe) is written to directly; then
     ``is_replaced`` is false and it can only be written from front to back.
 
-    Thread safety: ``write_at`` by any number of threads, the rest by one.
+    Thread safety: ``write_at`` by any number of threads, the rest by one. The lock keeps one that
+    outlives an interrupted call from writing to what is opened next under the descriptor's number.
     """
 
     def __init__(self, path: str) -> None:
@@ -26,6 +29,8 @@ class LocalFile:
         Raises:
             OSError: it cannot be written there.
         """
+        self._lock = threading.Lock()
+        self._is_open = True
         self._final = os.path.realpath(path)
         self._temporary = ""
         try:
@@ -53,9 +58,12 @@ class LocalFile:
 
     def write_at(self, view: memoryview, offset: int) -> None:
         """Write all of ``view`` at ``offset``."""
-        while len(view):
-            count = os.pwrite(self._fd, view, offset)
-            view, offset = view[count:], offset + count
+        with self._lock:
+            if not self._is_open:
+                raise OSError(errno.EBADF, "the call has ended")
+            while len(view):
+                count = os.pwrite(self._fd, view, offset)
+                view, offset = view[count:], offset + count
 
     def read_into(self, view: memoryview, offset: int) -> int:
         """Read back what was written; return how many bytes."""
@@ -81,7 +89,9 @@ class LocalFile:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        os.close(self._fd)
+        with self._lock:
+            self._is_open = False
+            os.close(self._fd)
         if self._temporary:
             with contextlib.suppress(OSError):
                 os.unlink(self._temporary)

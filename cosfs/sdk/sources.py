@@ -5,6 +5,7 @@ Each is a ``model.Source``: any part may be read, by any number of threads.
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from collections.abc import Iterator
@@ -16,20 +17,35 @@ from cosfs.model import Source
 
 
 class FileSource:
-    """An open local file; its size is that of when it was opened."""
+    """A local file; its size is that of when it was opened.
 
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
-        self.size = os.fstat(fd).st_size
+    The lock keeps a thread that outlives an interrupted call from reading what is opened next under
+    the number of a descriptor that was closed.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._lock = threading.Lock()
+        self._is_open = True
+        self.size = os.fstat(self._fd).st_size
 
     def read_at(self, offset: int, length: int) -> bytes:
-        data = os.pread(self._fd, length, offset)
-        while data and len(data) < length:
-            more = os.pread(self._fd, length - len(data), offset + len(data))
-            if not more:
-                break
-            data += more
+        data = b""
+        with self._lock:
+            if not self._is_open:
+                raise OSError(errno.EBADF, "the call has ended")
+            while len(data) < length:
+                more = os.pread(self._fd, length - len(data), offset + len(data))
+                if not more:
+                    break
+                data = data + more if data else more
         return data
+
+    def close(self) -> None:
+        """End all reading."""
+        with self._lock:
+            self._is_open = False
+            os.close(self._fd)
 
 
 class BufferSource:
@@ -90,13 +106,13 @@ def open_file(path: str) -> Iterator[Source]:
         SourceFailed: it cannot be opened.
     """
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        source = FileSource(path)
     except OSError as error:
         raise SourceFailed(f"local_file {path} cannot be read ({error.strerror})") from error
     try:
-        yield FileSource(fd)
+        yield source
     finally:
-        os.close(fd)
+        source.close()
 
 
 @contextmanager

@@ -41,7 +41,7 @@ class _UploadRequest(FileRequest, BizAttr):
         return self._verify_sha1
 
     def set_max_con(self, max_con: int) -> None:
-        """Set how many slices go at the same time."""
+        """Set how many slices go at the same time; at most 32 do."""
         self._max_con = max_con
 
     def get_max_con(self) -> int:
@@ -82,7 +82,7 @@ class UploadFileRequest(_UploadRequest):
             insert_only: 1 to fail when there is a file, 0 to replace it.
             verify_sha1: send digests with slices: known content is not sent, a broken upload is
                 resumed, the server verifies.
-            max_con: slices that go at the same time.
+            max_con: slices that go at the same time; at most 32 do.
         Raises:
             AttributeError: bucket or a path is no kind of text.
         """

@@ -14,7 +14,7 @@ from cosfs.jsonapi.settle import Look
 from cosfs.jsonapi.slices import SliceUpload, digests
 from cosfs.model import Source
 from cosfs.sdk import replies
-from cosfs.sdk.client_base import ClientBase, key_of
+from cosfs.sdk.client_base import ClientBase, key_of, parallel_of
 from cosfs.sdk.progress import Callback, Progress, WatchedSource
 from cosfs.sdk.replies import BadParameter, ReplyDict
 from cosfs.sdk.sources import open_data, open_file
@@ -191,7 +191,7 @@ class UploadMethods(ClientBase):
             biz_attr=request.get_biz_attr(),
             digests=digests(source) if with_sha1 and source.size else None,
             slice_size=slice_size,
-            parallel=max(1, request.get_max_con()),
+            parallel=parallel_of(request.get_max_con()),
             may_delete=True,
             on_progress=Progress(progress, source.size).tell,
         ).run()

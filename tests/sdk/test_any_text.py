@@ -154,7 +154,9 @@ def update(request: Any, draw: Any) -> Any:
 
 
 @pytest.mark.parametrize("method", [name for name in METHODS if name != "iter_folder"])
-@settings(suppress_health_check=[HealthCheck.too_slow], max_examples=60)
+@settings(
+    suppress_health_check=[HealthCheck.too_slow], max_examples=settings().max_examples // 3
+)
 @given(data=st.data())
 def test_no_text_makes_a_method_raise(
     client: CosClient, seen: Seen, local: Path, method: str, data: st.DataObject

@@ -15,7 +15,7 @@ from tests.unit.jsonapi_fakes import SocketServer, answers, http_reply
 FILES = ["a.txt", "b/1", "b/2/x", "b.txt", "empty/", "te st", "test/y"]
 
 
-@pytest.fixture(params=[True, False], ids=["marker-slot", "no-marker-slot"])
+@pytest.fixture(scope="module", params=[True, False], ids=["marker-slot", "no-marker-slot"])
 def listed(request: Any) -> Iterator[CosClient]:
     """A bucket with a few names, on servers of both habits (reference 3.4)."""
     with LocalServer(buckets=[BUCKET], marker_slot=request.param) as server:
