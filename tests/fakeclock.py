@@ -1,8 +1,10 @@
-"""Owns a clock that tests move by hand."""
+"""Owns clocks for tests: one that is moved by hand, one on which nobody waits."""
 
 from __future__ import annotations
 
 import threading
+
+from cosfs.clock import SystemClock
 
 
 class FakeClock:
@@ -32,3 +34,18 @@ class FakeClock:
 
     def sleep(self, seconds: float) -> None:
         self.advance(seconds)
+
+
+class SleeplessClock(SystemClock):
+    """The machine's clock, on which waits pass at once: what was waited is added to the time."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waited = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self._waited
+
+    def sleep(self, seconds: float) -> None:
+        with self._lock:
+            self._waited += seconds

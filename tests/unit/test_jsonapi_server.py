@@ -20,7 +20,7 @@ from cosfs.jsonapi.replies import SliceSession, UploadedFile
 from cosfs.jsonapi.slices import SliceUpload, digests
 from cosfs.model import BytesSource
 from cosfs.server.running import LocalServer
-from tests.fakeclock import FakeClock
+from tests.fakeclock import FakeClock, SleeplessClock
 
 MIB = 1 << 20
 NAMES = ["plain", "测试 目录/我的 文件 (1).txt", "a+b=c&d~e!@#$%^'(),;[]{}.txt", 'q?*:|\\<>"', "%41", "é/ü"]
@@ -32,8 +32,7 @@ def connect(server: LocalServer, *, timeout_s: float = 20.0, **change: Any) -> J
     account = Account(
         Credentials(**values), Endpoints.of_region("sh", api=server.url, download=server.url)
     )
-    # The clock of the machine for signatures, but waits pass at once.
-    return JsonApi(account, NetworkOptions(timeout_s), clock=FakeClock(time.time()))
+    return JsonApi(account, NetworkOptions(timeout_s), clock=SleeplessClock())
 
 
 @pytest.fixture(scope="module")
