@@ -194,7 +194,7 @@ def test_no_account_or_setting_makes_a_method_raise(
     client = CosClient(appid, secret_id, secret_key)
     # Nobody has these names, so that nothing is asked for long.
     hosts = {"hostname": f"{host}.invalid:1", "download_hostname": f"{host}127.0.0.1:1"}
-    client.set_config(CosConfig(timeout, sign_expired, **hosts))
+    client.set_config(CosConfig(timeout, sign_expired, **hosts))  # type: ignore[arg-type]
     if isinstance(timeout, float) and 0 < timeout:
         client.get_config().set_timeout(0.2)
     elif timeout is None:

@@ -35,7 +35,7 @@ VECTORS = [
 
 
 class FixedNonce(random.Random):
-    def randrange(self, *args: object) -> int:  # type: ignore[override]
+    def randrange(self, *args: object) -> int:
         return NONCE
 
 

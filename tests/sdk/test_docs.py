@@ -23,7 +23,7 @@ def test_every_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     words = COMMAND[1].split()
     options = {name[2:].replace("-", "_"): value for name, value in zip(words[::2], words[1::2])}
     buckets = [options.pop("bucket")]
-    with LocalServer(buckets=buckets, **options) as server:  # type: ignore[arg-type]
+    with LocalServer(buckets=buckets, **options) as server:
         address = server.url.removeprefix("http://")
         names: dict[str, Any] = {}
         for number, example in enumerate(EXAMPLES):

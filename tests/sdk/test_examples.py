@@ -6,7 +6,7 @@ answers (reference 3, 5.3).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,7 @@ LISTED = {
 }  # fmt: skip
 
 
-def check(reply: dict[str, Any], shape: dict[str, type] | None = None) -> dict[str, Any]:
+def check(reply: dict[str, Any], shape: Mapping[str, type] | None = None) -> dict[str, Any]:
     """Check an answer's envelope and the names and types of its data; return the data."""
     assert (reply["code"], reply["message"]) == (0, "SUCCESS")
     assert isinstance(reply["request_id"], str)

@@ -24,6 +24,8 @@ from tests.sdk.places import BUCKET, MIB, client_of, content
 
 MEMORY_MAX = 150 * MIB
 
+pytestmark = pytest.mark.timeout(600)
+
 
 @dataclass(frozen=True)
 class Large:

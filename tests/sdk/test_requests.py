@@ -55,7 +55,7 @@ def refused(request: Any) -> str:
     return str(tips)
 
 
-FILE_REQUESTS = [
+FILE_REQUESTS: list[Any] = [
     lambda path: StatFileRequest(BUCKET, path),
     lambda path: DelFileRequest(BUCKET, path),
     lambda path: UpdateFileRequest(BUCKET, path),
@@ -69,7 +69,7 @@ FILE_REQUESTS = [
     lambda path: MoveFileRequest(BUCKET, "/b", path),
     lambda path: cosfs.CopyFileRequest(BUCKET, path, "/b"),
 ]
-FOLDER_REQUESTS = [
+FOLDER_REQUESTS: list[Any] = [
     lambda path: CreateFolderRequest(BUCKET, path),
     lambda path: UpdateFolderRequest(BUCKET, path),
     lambda path: StatFolderRequest(BUCKET, path),
