@@ -9,10 +9,11 @@ import argparse
 import importlib.resources
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from cosfs.clock import SystemClock
 from cosfs.errors import CosfsError
 from cosfs.exits import ExitCode, Failure, failure_of
 from cosfs.version import __version__
@@ -22,11 +23,14 @@ _INTERRUPTED = 130  # what shells say of a program that Ctrl-C ended
 _SUMMARY = """\
 cosfs mount BUCKET[:/PREFIX] MOUNTPOINT [-o OPT[,OPT...]] [--foreground]
 cosfs umount MOUNTPOINT
+cosfs status MOUNTPOINT [--json]
+cosfs pending MOUNTPOINT|--all [--retry [--force]] [--export DIR] [--only NAME] [--drop NAME]
+cosfs refresh PATH
 cosfs serve [--data DIR] ...     a local COS server
 cosfs help [TOPIC]               a page of the documentation
 cosfs --version"""
 
-_COMMANDS = ("mount", "umount", "serve", "help")
+_COMMANDS = ("mount", "umount", "status", "pending", "refresh", "serve", "help")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -56,6 +60,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _INTERRUPTED
 
 
+def _show(text: str) -> None:
+    """Print what was asked for, names that the terminal's encoding lacks too."""
+    encoding = sys.stdout.encoding or "ascii"
+    print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
+
+
 def _say(sentence: str) -> None:
     print(f"cosfs: {sentence}", file=sys.stderr, flush=True)
 
@@ -66,11 +76,7 @@ def _dispatch(arguments: list[str]) -> int:
     if _is_from_mount8(arguments):
         arguments = ["mount", *arguments]
     parsed = _parser().parse_args(arguments)
-    if parsed.command == "mount":
-        return _mount(parsed)
-    if parsed.command == "umount":
-        return _umount(parsed)
-    return _help(parsed)
+    return int(_RUN[parsed.command](parsed))
 
 
 def _is_from_mount8(arguments: list[str]) -> bool:
@@ -108,6 +114,29 @@ def _parser() -> argparse.ArgumentParser:
     umount = commands.add_parser("umount", help="store what is dirty, unmount, wait")
     umount.add_argument("mountpoint", metavar="MOUNTPOINT")
 
+    status = commands.add_parser("status", help="show what a mount does")
+    status.add_argument("mountpoint", metavar="MOUNTPOINT")
+    status.add_argument("--json", action="store_true", help="for programs")
+
+    pending = commands.add_parser("pending", help="list what could not be stored")
+    which = pending.add_mutually_exclusive_group(required=True)
+    which.add_argument("mountpoint", metavar="MOUNTPOINT", nargs="?")
+    which.add_argument("--all", action="store_true", help="of all mounts, running or not")
+    pending.add_argument("--retry", action="store_true", help="store it now")
+    pending.add_argument(
+        "--force", action="store_true", help="retry: replace what others have stored meanwhile"
+    )
+    pending.add_argument("--export", metavar="DIR", help="copy the contents into a directory")
+    pending.add_argument(
+        "--only", metavar="NAME", action="append", default=[], help="retry or export this alone"
+    )
+    pending.add_argument(
+        "--drop", metavar="NAME", action="append", default=[], help="forget this for good"
+    )
+
+    refresh = commands.add_parser("refresh", help="see at once what others have changed")
+    refresh.add_argument("path", metavar="PATH")
+
     commands.add_parser("serve", help="run a local COS server", add_help=False)
 
     page = commands.add_parser("help", help="print a page of the documentation")
@@ -129,6 +158,42 @@ def _umount(parsed: argparse.Namespace) -> int:
     from cosfs import umount
 
     return umount.run(parsed.mountpoint, environ=os.environ, home=Path.home(), say=_say)
+
+
+def _status(parsed: argparse.Namespace) -> int:
+    from cosfs import status
+
+    return status.run(
+        parsed.mountpoint, as_json=parsed.json, environ=os.environ, home=Path.home(), show=_show
+    )
+
+
+def _pending(parsed: argparse.Namespace) -> int:
+    from cosfs import pending
+
+    if parsed.force and not parsed.retry:
+        raise Failure(ExitCode.USAGE, "--force is for --retry")
+    if parsed.only and not (parsed.retry or parsed.export):
+        raise Failure(ExitCode.USAGE, "--only is for --retry and --export")
+    if parsed.drop and parsed.all:
+        raise Failure(ExitCode.USAGE, "--drop is for one mount: give its mount point, not --all")
+    wish = pending.Wish(
+        retry=parsed.retry,
+        force=parsed.force,
+        only=tuple(parsed.only),
+        export=Path(parsed.export) if parsed.export else None,
+        drop=tuple(parsed.drop),
+    )
+    return pending.run(
+        parsed.mountpoint, wish, environ=os.environ, home=Path.home(), clock=SystemClock(),
+        show=_show, say=_say,
+    )  # fmt: skip
+
+
+def _refresh(parsed: argparse.Namespace) -> int:
+    from cosfs import refresh
+
+    return refresh.run(parsed.path, environ=os.environ, home=Path.home(), clock=SystemClock())
 
 
 def _serve(arguments: list[str]) -> int:
@@ -163,3 +228,13 @@ def _help(parsed: argparse.Namespace) -> int:
         )
     print(pages[parsed.topic].read_text(encoding="utf-8"), end="")
     return ExitCode.OK
+
+
+_RUN: Mapping[str, Callable[[argparse.Namespace], int]] = {
+    "mount": _mount,
+    "umount": _umount,
+    "status": _status,
+    "pending": _pending,
+    "refresh": _refresh,
+    "help": _help,
+}

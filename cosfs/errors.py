@@ -99,6 +99,11 @@ class StoreError(CosfsError):
             message += f" ({reply})"
         super().__init__(message)
 
+    @property
+    def reason(self) -> str:
+        """The message without the path, for where that stands already."""
+        return self.what if self.reply is None else f"{self.what} ({self.reply})"
+
 
 class NotFound(StoreError):
     """There is no such file or folder."""

@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from cosfs import daemon, logs, mounts
+from cosfs.answers import Answers, Counters
 from cosfs.clock import Clock, SystemClock
 from cosfs.config import Account, NetworkOptions, resolve_account
+from cosfs.control import ControlServer
 from cosfs.errors import (
     AccessDenied,
     BadCredentials,
@@ -31,6 +33,7 @@ from cosfs.errors import (
 from cosfs.exits import ExitCode, Failure, failure_of
 from cosfs.fuse.operations import Operations
 from cosfs.jsonapi.client import JsonApi
+from cosfs.jsonapi.replies import OpCount
 from cosfs.mountopts import MountOptions, Source, parse_options
 from cosfs.statedir import Info, MountState, default_root
 from cosfs.store.base import Store
@@ -134,14 +137,21 @@ def serve(
         raise failure_of(error) from error
     if left is not None:
         log.error("a mount before this one died while files were written: they are in %s", left)
-    _probe(plan, clock)
+    probed = _probe(plan, clock)
     progress.probed()
-    with open_store(plan, plan.options.network, clock) as store:
-        return serve_store(plan, store, progress, clock)
+    with open_store(plan, plan.options.network, clock) as (store, api):
+        return _serve_store(
+            plan, info, store, lambda: _sum(probed, api.counters()), progress, clock
+        )
 
 
-def serve_store(
-    plan: Plan, store: Store, progress: daemon.Progress, clock: Clock
+def _serve_store(
+    plan: Plan,
+    info: Info,
+    store: Store,
+    counters: Counters,
+    progress: daemon.Progress,
+    clock: Clock,
 ) -> ExitCode:
     """Mount ``store`` and serve it; see ``serve``."""
     binding = _load_binding()
@@ -157,7 +167,11 @@ def serve_store(
         journal_file=plan.state.journal,
     )
 
+    answers = Answers(fs, info, options, counters, clock, began=clock.monotonic())
+    control = ControlServer(plan.state.folder, answers.commands(), owner=os.geteuid())
+
     def ready() -> None:
+        _begin_to_answer(control)
         log.info("%s is mounted on %s", plan.source, plan.mountpoint)
         progress.ready()
 
@@ -171,6 +185,7 @@ def serve_store(
     except FuseUnavailable as error:
         raise failure_of(error, _advice(str(error))) from error
     finally:
+        control.stop()
         not_stored = fs.stop()
         plan.state.finish(os.getpid(), not_stored)
     for item in not_stored:
@@ -179,18 +194,45 @@ def serve_store(
     return ExitCode.FAILED if not_stored else ExitCode.OK
 
 
+def _begin_to_answer(control: ControlServer) -> None:
+    """Answer ``cosfs status`` and its like; a mount that cannot is still of use."""
+    try:
+        control.start()
+    except OSError as error:
+        log.error("cosfs status, pending and refresh will not work: no socket (%s)", error)
+
+
+def _sum(first: Mapping[str, OpCount], then: Mapping[str, OpCount]) -> Mapping[str, OpCount]:
+    """Return the counts of two clients as those of one."""
+    counts = dict(then)
+    for op, count in first.items():
+        other = counts.get(op, OpCount())
+        counts[op] = OpCount(
+            count.requests + other.requests,
+            count.bytes_sent + other.bytes_sent,
+            count.bytes_received + other.bytes_received,
+        )
+    return counts
+
+
 @contextmanager
-def open_store(plan: Plan, network: NetworkOptions, clock: Clock) -> Iterator[Store]:
-    """Give the store of ``plan``'s bucket, with connections of its own: only after the fork."""
+def open_store(
+    plan: Plan, network: NetworkOptions, clock: Clock
+) -> Iterator[tuple[Store, JsonApi]]:
+    """Give the store of ``plan``'s bucket and the client that it uses.
+
+    The client has connections of its own: only after the fork.
+    """
     api = JsonApi(plan.account, network, clock=clock)
     try:
-        yield JsonStore(
+        store = JsonStore(
             api.bucket(plan.source.bucket),
             prefix=plan.source.prefix,
             names=rules_of(plan.options.names),
             data=plan.options.data,
             clock=clock,
         )
+        yield store, api
     finally:
         api.close()
 
@@ -229,9 +271,11 @@ def _allow_many_files() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-def _probe(plan: Plan, clock: Clock) -> None:
+def _probe(plan: Plan, clock: Clock) -> Mapping[str, OpCount]:
     """Ask the server once whether endpoint, credentials and bucket are good, with little patience.
 
+    Returns:
+        What that has cost.
     Raises:
         Failure: what is wrong, and what the user may do.
     """
@@ -240,11 +284,12 @@ def _probe(plan: Plan, clock: Clock) -> None:
         timeout_s=min(_PROBE_S, plan.options.network.timeout_s),
         connect_timeout_s=min(_PROBE_S / 2, plan.options.network.connect_timeout_s),
     )
-    with open_store(plan, network, clock) as store:
+    with open_store(plan, network, clock) as (store, api):
         try:
             store.probe()
         except CosfsError as error:
             raise _refusal(plan, error) from error
+        return api.counters()
 
 
 def _refusal(plan: Plan, error: CosfsError) -> Failure:

@@ -74,6 +74,19 @@ def mounted_at(mountpoint: str) -> Mounted | None:
     return found[-1] if found else None
 
 
+def holding(path: str) -> Mounted | None:
+    """Return our mount that the absolute ``path`` lies in; ``None`` where it lies in another."""
+    text = os.fsdecode(_TABLE.read_bytes())
+    above = [
+        mount
+        for mount in parse_table(text)
+        if os.path.commonpath((path, mount.mountpoint)) == mount.mountpoint
+    ]
+    # The deepest, and of those on one point what was mounted last: max finds the first of equals.
+    deepest = max(reversed(above), key=lambda mount: len(mount.mountpoint))
+    return deepest if deepest.type == TYPE else None
+
+
 def is_dead(mountpoint: str) -> bool:
     """Tell whether the process behind a FUSE mount is gone."""
     try:

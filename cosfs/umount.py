@@ -11,9 +11,9 @@ import select
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from cosfs import mounts
+from cosfs import ask, mounts
 from cosfs.exits import ExitCode, Failure
-from cosfs.statedir import Info, MountState, default_root, find_mounts, root_of_user
+from cosfs.statedir import Info, MountState
 
 #: Seconds of silence before the user is told what takes so long; and between such lines.
 _PATIENCE_S = 3.0
@@ -37,10 +37,7 @@ def run(
     mount = mounts.mounted_at(where)
     if mount is not None and mount.type != mounts.TYPE:
         raise Failure(ExitCode.USAGE, f"{where} is a mount of type {mount.type}, not of cosfs")
-    roots = [default_root(environ, os.geteuid(), home)]
-    if mount is not None and mount.owner not in (None, os.geteuid()):
-        roots += filter(None, [root_of_user(mount.owner or 0)])
-    found = _find(roots, where)
+    found = next(ask.find(where, environ, home), None)
     alive = found is not None and found[0].is_alive()
     if mount is None:
         if found is None or not alive:
@@ -60,13 +57,6 @@ def run(
         )
     process.wait(lambda: say(f"waiting for process {found[1].pid}, which is storing"))
     return _verdict(where, *found)
-
-
-def _find(roots: list[Path], where: str) -> tuple[MountState, Info] | None:
-    candidates = [pair for root in roots for pair in find_mounts(root, where)]
-    return next((pair for pair in candidates if pair[0].is_alive()), None) or next(
-        iter(candidates), None
-    )
 
 
 def _unmount(where: str, environ: Mapping[str, str], *, lazily: bool) -> None:
@@ -112,7 +102,8 @@ def _verdict(where: str, state: MountState, info: Info) -> ExitCode:
     ]
     raise Failure(
         ExitCode.FAILED,
-        f"{where} is unmounted, but {len(lines)} files are NOT STORED:\n  " + "\n  ".join(lines),
+        f"{where} is unmounted, but {len(lines)} files are NOT STORED:\n  " + "\n  ".join(lines)
+        + f"\n(mount it again, then cosfs pending {where} --retry stores them)",
     )
 
 

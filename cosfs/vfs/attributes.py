@@ -26,6 +26,7 @@ from cosfs.store.base import Store
 from cosfs.vfs.catalog import Catalog
 from cosfs.vfs.journal import AttributeJournal
 from cosfs.vfs.pathlocks import PathLocks
+from cosfs.vfs.pending import reason_of
 
 log = logging.getLogger(__name__)
 
@@ -245,7 +246,7 @@ class AttributeKeeper:
                 log.warning("attributes of %r are not sent yet: %s", path, error)
             else:
                 log.error("attributes of %r cannot be sent: %s", path, error)
-            self._refusals[path] = str(error)
+            self._refusals[path] = reason_of(error)
             return error
         self._refusals.pop(path, None)
         return None

@@ -25,6 +25,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
+from urllib.parse import quote
 
 from cosfs import paths
 from cosfs.model import Attributes, Metadata
@@ -76,6 +77,22 @@ class Journal:
         """Give the file back."""
         with self._lock:
             self._database.close()
+
+
+def peek(file: Path, table: str) -> dict[str, dict[str, Any]]:
+    """Return the records of a table in the journal of another process, which may be running.
+
+    Raises ``sqlite3.Error`` where it cannot be read; where there is none, it holds nothing.
+    """
+    if not file.exists():
+        return {}
+    database = sqlite3.connect(f"file:{quote(os.fsencode(file))}?mode=ro", uri=True)
+    try:
+        known = database.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone()
+        rows = database.execute(f"SELECT path, record FROM {table}").fetchall() if known else []
+    finally:
+        database.close()
+    return {os.fsdecode(path): json.loads(record) for path, record in rows}
 
 
 def overwrite_record(size: int, metadata: Metadata) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from cosfs.model import Entry, Kind, Version
 from cosfs.vfs.files import OpenFiles
 from cosfs.vfs.metacache import Times
 from cosfs.vfs.openfile import OpenFile, Services
-from cosfs.vfs.pending import Kept
+from cosfs.vfs.pending import Kept, reason_of
 from cosfs.vfs.spool import Spool
 from cosfs.vfs.types import PendingUsage, Unstored
 
@@ -176,7 +176,7 @@ class Leftovers:
 
     def _refuse(self, kept: Kept, cause: CosfsError) -> None:
         """Keep what could not be stored, with the reason, and raise that."""
-        reason = str(cause)
+        reason = reason_of(cause)
         is_conflict = isinstance(cause, _CONFLICTS)
         if is_conflict:
             reason = f"another version is there now ({reason})"

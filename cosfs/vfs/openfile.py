@@ -41,7 +41,7 @@ from cosfs.vfs.catalog import Catalog
 from cosfs.vfs.journal import Journal, overwrite_record
 from cosfs.vfs.metacache import Times
 from cosfs.vfs.pathlocks import PathLocks
-from cosfs.vfs.pending import Kept
+from cosfs.vfs.pending import Kept, reason_of
 from cosfs.vfs.spool import Spool
 
 log = logging.getLogger(__name__)
@@ -271,7 +271,7 @@ class OpenFile:
                 data=spool.file,
                 size=spool.size,
                 since=self._services.clock.wall(),
-                reason="not stored yet" if cause is None else str(cause),
+                reason=reason_of(cause),
                 mtime_ns=self._mtime_ns,
                 base=None if self.entry is None else self.entry.version,
                 missing=tuple(spool.missing(0, spool.size)),

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cosfs.errors import CosfsError, StoreError
 from cosfs.model import Metadata, Version
 from cosfs.vfs.journal import overwrite_of, overwrite_record
 from cosfs.vfs.types import NotStored
@@ -138,6 +139,13 @@ class Pending:
         if not self._of(kept.path):
             self._paths.discard(kept.path)
         remove(kept)
+
+
+def reason_of(cause: CosfsError | None) -> str:
+    """Return why content is not stored, in words that stand beside its path."""
+    if cause is None:
+        return "not stored yet"
+    return cause.reason if isinstance(cause, StoreError) else str(cause)
 
 
 def remove(kept: Kept) -> None:

@@ -44,17 +44,33 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "mounts": LEAVES,
     "statedir": (*LEAVES, "vfs.types"),
     "daemon": ("exits",),
-    "umount": ("exits", "mounts", "statedir"),
+    "umount": ("ask", "exits", "mounts", "statedir"),
     # The socket of a running mount, which does not know what is asked, and asking it.
     "control": ("errors",),
     "ask": (*LEAVES, "control", "mounts", "statedir"),
+    # What a mount answers is put together at the root; what a command does with it is its own.
+    "answers": (
+        *LEAVES,
+        "control", "jsonapi.replies", "mountopts", "statedir", "vfs.filesystem", "vfs.types",
+    ),
+    "units": (),
+    "status": ("ask", "exits", "mountopts", "mounts", "units"),
+    "refresh": ("ask", "clock", "exits", "mounts", "status"),
+    "pending": (
+        *LEAVES,
+        "ask", "exits", "mounts", "statedir", "units", "vfs.journal", "vfs.pending", "vfs.types",
+    ),
     "mount": (
         *LEAVES,
-        "daemon", "exits", "fuse", "jsonapi.client", "logs", "mountopts", "mounts", "statedir",
+        "answers", "control", "daemon", "exits", "fuse", "jsonapi.client", "jsonapi.replies",
+        "logs", "mountopts", "mounts", "statedir",
         "store.base", "store.json_store", "store.names", "vfs.filesystem",
     ),
     # The command line may start the local server, which is an island otherwise.
-    "cli": ("errors", "exits", "mount", "umount", "version", "server.command"),
+    "cli": (
+        "clock", "errors", "exits", "version",
+        "mount", "pending", "refresh", "server.command", "status", "umount",
+    ),
     "__main__": ("cli",),
     "server": (),
     # The package itself shows what the SDK documents.
@@ -70,7 +86,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "aiohttp": ("server",),
     # Clocks are injected; sleeping is the clock's business too.
     "time": ("clock", "server"),
-    "datetime": ("jsonapi", "server"),
+    "datetime": ("jsonapi", "server", "units"),
     "argparse": ("cli", "server.command"),
     "subprocess": ("mounts", "server.running"),
 }
