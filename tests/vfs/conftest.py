@@ -42,10 +42,11 @@ def make_fs(clock: FakeClock, store: MemoryStore, tmp_path: Path) -> Iterator[Ma
         over: Store | None = None,
         attrs: AttrsOption = "auto",
         journal_file: Path | None = None,
+        spool: Path | None = None,
         **data: Any,
     ) -> FileSystem:
-        spool = tmp_path / f"spool{len(made)}"
-        spool.mkdir()
+        spool = spool or tmp_path / f"spool{len(made)}"
+        spool.mkdir(exist_ok=True)
         fs = FileSystem(
             _Unclosed(over or store),  # type: ignore[arg-type]
             clock=clock,
