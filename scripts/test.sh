@@ -4,4 +4,5 @@ set -eu
 . "$(dirname "$0")/setup.sh"
 need_system libfuse2 fuse3 attr rsync
 need_python test
-exec .venv/bin/python -m pytest "$@"
+# Several processes, as most tests wait for something; those of one file share its fixtures.
+exec .venv/bin/python -m pytest -n 4 --dist loadfile "$@"
