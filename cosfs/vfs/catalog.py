@@ -176,7 +176,8 @@ class Catalog:
         own, rest = split_folder_metadata(metadata)
         if path != paths.ROOT:
             self.cache.put(path, replace(entry, metadata=own, implied=False))
-        self.cache.learn_mark(path, rest)
+        if rest.properties or rest.attributes != _NO_ATTRIBUTES or self.cache.mark(path):
+            self.cache.learn_mark(path, rest)
 
     def listing(self, folder: str) -> dict[str, Entry]:
         """Return what is in ``folder``, at most the TTL old: base names to entries, the caller's.
@@ -192,10 +193,11 @@ class Catalog:
     def is_empty(self, folder: str) -> bool:
         """Tell whether nothing is in ``folder`` now. Cost: 0 when its listing is known, else 1."""
         known = self.cache.listing(folder)
-        if known is not None and known:
-            return False
+        if known is None and self.cache.has_own_changes(folder):
+            # A page may lag behind them.
+            known = self.listing(folder)
         if known is not None:
-            return True
+            return not known
         cursor, marked = "", False
         while True:
             page = self._store.list_page(folder, cursor=cursor)
@@ -243,12 +245,15 @@ class Catalog:
         if stat_error is not None:
             raise stat_error
         listed = page.entries.get(name)
-        found_file = stat.result()
+        found = stat.result()
         if listed is not None and listed.is_folder:
-            return self.cache.learn(path, listed, generation)
-        if page.cursor is None or found_file is not None:
-            return self.cache.learn(path, found_file, generation)
-        return self.cache.learn(path, self._find_folder(path), generation)
+            found = listed
+        mine = self.cache.own_change(path)
+        contradicts = not isinstance(mine, Unknown) and _is_folder(mine) != _is_folder(found)
+        if contradicts or found is None and page.cursor is not None:
+            # The page may lag behind an own change, or end before the folder's place.
+            found = self._find_folder(path) or stat.result()
+        return self.cache.learn(path, found, generation)
 
     def _stat_file(self, path: str) -> Entry | None:
         return _or_none(lambda: self._store.stat_file(path))
@@ -266,12 +271,13 @@ class Catalog:
             return found
 
     def _find_folder(self, path: str) -> Entry | None:
-        """Look for a folder whose place in its parent's listing is far behind its prefix."""
-        return self._find_implied(path) or _or_none(lambda: self._store.stat_folder(path))
+        """Look for a folder that its parent's listing does not tell of."""
+        return _or_none(lambda: self._store.stat_folder(path)) or self._find_implied(path)
 
     def _find_implied(self, path: str) -> Entry | None:
-        page = self._store.list_page(path)
-        return Entry(Kind.FOLDER, implied=True, metadata=Metadata()) if page.entries else None
+        if self.is_empty(path):
+            return None
+        return Entry(Kind.FOLDER, implied=True, metadata=Metadata())
 
     def _ask_first_page(self, folder: str, name: str) -> Entry | Unknown | None:
         """List a folder in which names are looked up one after the other."""
@@ -281,7 +287,9 @@ class Catalog:
             entries = _shown(folder, page)
             return self._learn_listing(folder, entries, generation, page.marked).get(name)
         for other, entry in _shown(folder, page).items():
-            self.cache.learn(paths.join(folder, other), entry, generation)
+            one = paths.join(folder, other)
+            if isinstance(self.cache.own_change(one), Unknown):
+                self.cache.learn(one, entry, generation)
         return self.cache.lookup(paths.join(folder, name))
 
     def _list(self, folder: str) -> dict[str, Entry]:
@@ -317,6 +325,10 @@ def split_folder_metadata(metadata: Metadata) -> tuple[Metadata, Metadata]:
         Metadata(MappingProxyType(own), metadata.facts),
         Metadata(MappingProxyType(rest), {}, metadata.attributes),
     )
+
+
+def _is_folder(entry: Entry | None) -> bool:
+    return entry is not None and entry.is_folder
 
 
 def _shown(folder: str, page: ListPage) -> dict[str, Entry]:

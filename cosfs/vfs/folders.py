@@ -71,8 +71,8 @@ class Folders:
     ) -> list[tuple[str, Entry, T]]:
         """Rename a folder with everything below it.
 
-        Returns every file that was below it: its new path, its entry, and what ``before_move`` said
-        of its old path.
+        Returns it and every name that was below it: the new path, the entry, and what
+        ``before_move`` said of the old path.
 
         The server knows no such thing: every file is moved by itself, several at a time, after the
         new folders are made and before the old ones go. When a move fails, what was moved stays
@@ -80,19 +80,23 @@ class Folders:
         Cost: the pages of all folders below; 1 a file; 3 a folder, and 2 or 3 if it has a mark.
         """
         folders, files = self._survey(old)
+        notes = []
         try:
             for folder, entry in folders:
                 self._copy_folder(folder, entry, paths.moved(folder, old, new))
-            notes = self._move_all(files, old, new, before_move)
+                notes.append(before_move(folder, entry))
+            notes += self._move_all(files, old, new, before_move)
             for folder, _ in reversed(folders):
                 self._drop(folder)
         finally:
-            self._catalog.cache.forget_tree(old)
-            self._catalog.cache.forget_tree(new)
-        self._catalog.cache.remove(old)
+            self._catalog.cache.refresh(old)
+            self._catalog.cache.refresh(new)
+        everything = folders + files
+        for path, _ in everything:
+            self._catalog.cache.remove(path)
         return [
             (paths.moved(path, old, new), entry, note)
-            for (path, entry), note in zip(files, notes, strict=True)
+            for (path, entry), note in zip(everything, notes, strict=True)
         ]
 
     def _survey(self, top: str) -> tuple[list[tuple[str, Entry]], list[tuple[str, Entry]]]:

@@ -11,10 +11,10 @@ event                     what changes
 ``learn`` (a stat)        the name's entry and place, unless an own change came in between
 ``learn_listing``         the folder's listing with own changes laid over it, and its mark
 ``learn_mark``            whether a folder is marked, and what its mark holds
-``forget``                all of the name, and the parent's listing
-``forget_tree``           the same for all names below; replies under way are not believed
-``refresh``               the same at a person's wish, but times stay, own changes are doubted
-                          only; and names above it go that are not known to be there
+``forget``                all of the name, and the parent's listing; replies under way are not
+                          believed; own changes are doubted, times stay
+``refresh``               the same for all names below; and names above it go that are not known
+                          to be there
 ========================  =====================================================================
 
 Beside these beliefs stand the **times** that this mount has shown for a version of an object. They
@@ -112,6 +112,17 @@ class MetaCache:
         with self._lock:
             listing = self._listings.get(folder)
             return listing is not None and not listing.entries
+
+    def own_change(self, path: str) -> Entry | Unknown | None:
+        """Return what this mount has made of ``path`` of late, ``None`` if it has removed it."""
+        with self._lock:
+            change = self._own.get(path)
+        return UNKNOWN if change is None else change.entry
+
+    def has_own_changes(self, folder: str) -> bool:
+        """Tell whether this mount has made or removed names in ``folder`` of late."""
+        with self._lock:
+            return bool(self._own.in_folder(folder))
 
     def metadata(self, path: str, version: Version) -> Metadata | None:
         """Return the metadata of ``path`` if it is known for exactly this ``version``."""
@@ -272,27 +283,21 @@ class MetaCache:
     # -- the end of beliefs ----------------------------------------------------------------
 
     def forget(self, path: str) -> None:
-        """Drop what is believed of one name: the next lookup asks."""
-        with self._lock:
-            self._own.drop(path)
-            self._drop(path)
+        """Drop what is believed of one name: the next lookup asks.
 
-    def forget_tree(self, folder: str) -> None:
-        """Drop what is believed of ``folder`` and of everything below it."""
-        self.forget(folder)
+        An own change of it is not forgotten, as a listing may lag behind it, but doubted.
+        """
         with self._lock:
-            self._own.drop_below(folder)
-            self._drop_below(folder)
-            for path in [path for path in self._times if paths.is_inside(path, folder)]:
-                del self._times[path]
+            self._own.doubt(path, self._clock.monotonic() - self._ttl - 1)
+            self._drop(path)
 
     def refresh(self, path: str) -> None:
         """Let what is at ``path`` and below it be asked for anew, and whether it is there at all.
 
-        Own changes are not forgotten, as a listing may lag behind them, but doubted.
+        Own changes are doubted only, as by ``forget``.
         """
         with self._lock:
-            self._own.doubt(path, self._clock.monotonic() - self._ttl - 1)
+            self._own.doubt_below(path, self._clock.monotonic() - self._ttl - 1)
             self._drop(path)
             self._drop_below(path)
             for above in paths.ancestors(path):
@@ -339,7 +344,10 @@ class MetaCache:
         listing = self._listings.get(parent)
         if listing is None or not name:
             self._entries[path] = entry
-        elif entry is None:
+            return
+        # What was believed before must not come back with the end of the listing.
+        self._entries.pop(path, None)
+        if entry is None:
             listing.entries.pop(name, None)
         else:
             listing.entries[name] = entry

@@ -31,7 +31,7 @@ from cosfs.vfs.kernelview import KernelView
 from cosfs.vfs.metacache import Times
 from cosfs.vfs.openfile import OpenFile
 from cosfs.vfs.pathlocks import PathLocks
-from cosfs.vfs.status import Status, refuse_reserved
+from cosfs.vfs.status import Status, refuse_reserved, version_of
 from cosfs.vfs.types import Caller
 
 #: A file younger than this is renamed without storing its time: for everybody else it is as new.
@@ -90,6 +90,7 @@ class Names:
         """Remove an empty folder. Raises ``FolderNotEmpty``. Cost: 1, and 1 to see that it is."""
         refuse_reserved(path)
         self._folders.remove(path)
+        self._keeper.gone(path)
         self._note_gone(path)
 
     def symlink(self, path: str, target: str, caller: Caller) -> None:
@@ -247,15 +248,20 @@ class Names:
     def _move_folder(self, old: str, new: str) -> None:
         def look(path: str, entry: Entry) -> tuple[Attributes, Times, Metadata | None]:
             attributes = self._keeper.of(path, entry)
-            version = entry.version
-            return attributes, self._cache.times(path, version), self._cache.metadata(path, version)
+            times = self._cache.times(path, version_of(entry))
+            return attributes, times, self._cache.metadata(path, entry.version)
 
         moved = self._folders.rename(old, new, look)
         self._files.renamed(old, new)
         self._keeper.renamed(old, new)
         for path, entry, (attributes, times, metadata) in moved:
-            self._cache.put(path, replace(entry, metadata=metadata))
-            self._keep_mtime(path, entry, attributes, times)
+            if entry.is_folder:
+                self._cache.put(path, replace(entry, implied=False, metadata=None))
+                mtime_ns = self._attrs.mtime_ns(entry, attributes, times)
+                self._cache.set_times(path, None, Times(mtime_ns=mtime_ns))
+            else:
+                self._cache.put(path, replace(entry, metadata=metadata))
+                self._keep_mtime(path, entry, attributes, times)
 
     def _note_gone(self, path: str) -> None:
         folder = paths.parent(path)

@@ -144,7 +144,12 @@ class OpenFile:
     @property
     def has_local_state(self) -> bool:
         """Whether attributes must come from here rather than from the catalog."""
-        return self._spool is not None or self.removed
+        return self.has_local_bytes or self.removed
+
+    @property
+    def has_local_bytes(self) -> bool:
+        """Whether it was changed since it was opened: size and time are those of the bytes here."""
+        return self._spool is not None
 
     # -- bytes -------------------------------------------------------------------------------
 

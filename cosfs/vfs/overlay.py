@@ -68,29 +68,23 @@ class Overlay:
         self._prune()
         return list(self._folders.get(folder, {}).items())
 
-    def drop(self, path: str) -> None:
-        """Forget the own change of one name, and disbelieve every reply under way."""
-        self.number += 1
-        self.floor = self.number
-        folder, name = paths.split(path)
-        self._folders.get(folder, {}).pop(name, None)
-
-    def drop_below(self, folder: str) -> None:
-        """Forget the own changes of every name below ``folder``."""
-        for other in [f for f in self._folders if f == folder or paths.is_inside(f, folder)]:
-            del self._folders[other]
-
     def doubt(self, path: str, at: float) -> None:
-        """Let own changes of ``path`` and below it be as old as ``at`` (a stat settles those that a
-        listing contradicts), and disbelieve every reply under way.
+        """Let an own change of ``path`` be as old as ``at``: a stat settles it with a listing.
+
+        Every reply under way is disbelieved.
         """
         self.number += 1
         self.floor = self.number
-        for folder, names in self._folders.items():
-            for name, change in list(names.items()):
-                one = paths.join(folder, name)
-                if one == path or paths.is_inside(one, path):
-                    self._set(one, replace(change, at=min(change.at, at)))
+        change = self.get(path)
+        if change is not None:
+            self._set(path, replace(change, at=min(change.at, at)))
+
+    def doubt_below(self, path: str, at: float) -> None:
+        """Doubt own changes of ``path`` and of all names below it."""
+        self.doubt(path, at)
+        for folder in [f for f in self._folders if f == path or paths.is_inside(f, path)]:
+            for name, change in list(self._folders[folder].items()):
+                self._set(paths.join(folder, name), replace(change, at=min(change.at, at)))
 
     def _set(self, path: str, change: Change) -> None:
         folder, name = paths.split(path)

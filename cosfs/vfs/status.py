@@ -64,12 +64,16 @@ class Status:
     def _getattr_open(self, file: OpenFile) -> Attrs:
         version = file.entry.version if file.entry is not None else None
         times = self._cache.times(file.path, version)
+        attributes = self._attributes_of_open(file)
+        mtime_ns = file.mtime_ns
+        if file.entry is not None and not file.has_local_bytes:
+            mtime_ns = self._attrs.mtime_ns(file.entry, attributes, times)
         self._kernel.told(file.path, file.size)
         return self._attrs.build_open(
             file.path,
             file.size,
-            file.mtime_ns,
-            self._attributes_of_open(file),
+            mtime_ns,
+            attributes,
             times,
             removed=file.removed,
         )

@@ -100,7 +100,7 @@ def test_a_listing_that_lags_is_corrected_by_own_changes(cache: MetaCache) -> No
     learn_listing(cache, "/", old=file("1"), kept=file("2"))
     cache.put("/new", file("n"))
     cache.remove("/old")
-    cache.forget_tree("/elsewhere")
+    cache.refresh("/elsewhere")
     lagging = {"old": file("1"), "kept": file("2")}
     truth = cache.learn_listing("/", dict(lagging), cache.generation(), {})
     assert truth == {"kept": file("2"), "new": file("n")}
@@ -157,10 +157,10 @@ def test_forget_asks_again_and_disbelieves_replies_under_way(cache: MetaCache) -
     assert cache.lookup("/a") is UNKNOWN
 
 
-def test_forget_tree_goes_by_path_parts(cache: MetaCache) -> None:
+def test_refresh_goes_by_path_parts(cache: MetaCache) -> None:
     for path in ("/a/x", "/a/b/y", "/ab"):
         cache.learn(path, file("1"), cache.generation())
-    cache.forget_tree("/a")
+    cache.refresh("/a")
     assert cache.lookup("/a/x") is UNKNOWN and cache.lookup("/a/b/y") is UNKNOWN
     assert cache.lookup("/ab") == file("1")
 

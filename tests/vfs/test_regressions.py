@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import stat
+
+import pytest
+
+from cosfs.errors import FolderNotEmpty, NotFound
 from cosfs.store.memory import MemoryStore
 from cosfs.vfs.filesystem import FileSystem
 from tests.fakeclock import FakeClock
-from tests.vfs.conftest import ME
-from tests.vfs.programs import write_file
+from tests.vfs.conftest import ME, MakeFs
+from tests.vfs.programs import close, names, open_file, write_file
 
 LONG_AGO = 1_234_567_890_123_456_789
 
@@ -33,3 +39,93 @@ def test_emptying_an_empty_file_moves_its_time(
     assert fs.getattr("/stamp").mtime_ns == clock.wall_ns()
     with store.unseen():
         assert store.stat_file("/stamp").mtime_ns == clock.wall_ns() // 10**9 * 10**9
+
+
+def test_a_name_believed_absent_before_it_was_made_stays_made(fs: FileSystem) -> None:
+    for missing in ("/a", "/b"):
+        with pytest.raises(NotFound):
+            fs.getattr(missing)
+    fs.mkdir("/a", 0o755, ME)
+    fs.mkdir("/b", 0o755, ME)
+    # Forgets the listing of the root, which alone knew of /a.
+    fs.rename("/b", "/c")
+    assert stat.S_ISDIR(fs.getattr("/a").mode)
+
+
+def test_a_removed_folder_does_not_leave_its_mode_to_the_next_of_its_name(
+    fs: FileSystem, make_fs: MakeFs
+) -> None:
+    fs.mkdir("/d", 0o700, ME)
+    fs.rmdir("/d")
+    write_file(fs, "/d", b"1")
+    assert fs.stop() == []
+    assert stat.S_IMODE(make_fs().getattr("/d").mode) == 0o644
+
+
+def test_a_renamed_folder_keeps_its_time(fs: FileSystem, clock: FakeClock) -> None:
+    fs.mkdir("/d", 0o755, ME)
+    fs.mkdir("/d/sub", 0o755, ME)
+    made = clock.wall_ns()
+    clock.advance(10)
+    fs.rename("/d", "/e")
+    assert fs.getattr("/e").mtime_ns == fs.getattr("/e/sub").mtime_ns == made
+
+
+def test_a_file_that_lost_its_name_keeps_its_time(fs: FileSystem, clock: FakeClock) -> None:
+    write_file(fs, "/f", b"1")
+    made = fs.getattr("/f").mtime_ns
+    clock.advance(10)
+    fh = open_file(fs, "/f", os.O_RDONLY)
+    hidden = "/.fuse_hidden0000000100000001"
+    fs.rename("/f", hidden)
+    assert fs.getattr(hidden).mtime_ns == made
+    close(fs, fh)
+
+
+@pytest.fixture(params=[0.0, 60.0])
+def on_lagging_listings(
+    request: pytest.FixtureRequest, make_fs: MakeFs, clock: FakeClock
+) -> FileSystem:
+    return make_fs(ttl_s=request.param, over=MemoryStore(clock=clock, listing_lag_s=5))
+
+
+def test_own_folders_are_found_before_listings_show_them(on_lagging_listings: FileSystem) -> None:
+    fs = on_lagging_listings
+    fs.mkdir("/d", 0o755, ME)
+    fs.mkdir("/d/sub", 0o755, ME)
+    write_file(fs, "/d/sub/f", b"1")
+    assert stat.S_ISDIR(fs.getattr("/d/sub").mode)
+    fs.rename("/d", "/e")
+    assert stat.S_ISDIR(fs.getattr("/e/sub").mode)
+    assert names(fs, "/e/sub") == ["f"]
+    with pytest.raises(NotFound):
+        fs.getattr("/d/sub")
+    with pytest.raises(FolderNotEmpty):
+        fs.rmdir("/e/sub")
+    fs.unlink("/e/sub/f")
+    fs.rmdir("/e/sub")
+    fs.rmdir("/e")
+    assert names(fs, "/") == []
+
+
+def test_what_was_removed_from_a_folder_does_not_come_back_when_another_replaces_it(
+    on_lagging_listings: FileSystem, clock: FakeClock
+) -> None:
+    fs = on_lagging_listings
+    fs.mkdir("/old", 0o755, ME)
+    fs.mkdir("/new", 0o755, ME)
+    write_file(fs, "/new/f", b"1")
+    clock.advance(61)
+    fs.unlink("/new/f")
+    fs.rename("/old", "/new")
+    assert names(fs, "/new") == []
+
+
+def test_the_text_of_a_folder_is_no_mark(fs: FileSystem, make_fs: MakeFs) -> None:
+    fs.mkdir("/d", 0o755, ME)
+    fs.setxattr("/d", "user.biz_attr", b"note", create=False, replace=False)
+    fh = fs.create("/d/f", 0o600, os.O_CREAT | os.O_WRONLY, ME).fh
+    close(fs, fh)
+    seen = make_fs()
+    names(seen, "/d")
+    assert stat.S_IMODE(seen.getattr("/d/f").mode) == 0o600
