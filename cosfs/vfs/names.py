@@ -195,7 +195,7 @@ class Names:
         target = self._catalog.find(new)
         if target is not None and target.is_folder:
             raise IsFolder(new)
-        attributes = self._catalog.known_attributes(old, entry)
+        attributes = self._keeper.of(old, entry)
         if attributes != Attributes():
             self._keeper.ensure_mark(paths.parent(new))
         times = self._cache.times(old, entry.version)
@@ -206,7 +206,7 @@ class Names:
         self._cache.remove(old)
         self._cache.put(new, replace(entry, metadata=metadata))
         self._keeper.renamed(old, new)
-        self._keep_mtime(new, entry, attributes or Attributes(), times)
+        self._keep_mtime(new, entry, attributes, times)
 
     def _keep_mtime(
         self, path: str, entry: Entry, attributes: Attributes, times: Times

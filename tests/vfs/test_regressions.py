@@ -129,3 +129,20 @@ def test_the_text_of_a_folder_is_no_mark(fs: FileSystem, make_fs: MakeFs) -> Non
     seen = make_fs()
     names(seen, "/d")
     assert stat.S_IMODE(seen.getattr("/d/f").mode) == 0o600
+
+
+@pytest.mark.parametrize("when", ["unsent", "sent", "by another mount"])
+def test_a_rename_keeps_the_time_that_a_program_has_set(
+    fs: FileSystem, make_fs: MakeFs, clock: FakeClock, when: str
+) -> None:
+    write_file(fs, "/f", b"1")
+    clock.advance(10)
+    fs.utimens("/f", None, LONG_AGO)
+    if when != "unsent":
+        fs._keeper.send_all()
+    if when == "by another mount":
+        fs = make_fs()
+    fs.rename("/f", "/g")
+    assert fs.getattr("/g").mtime_ns == LONG_AGO
+    fs._keeper.send_all()
+    assert make_fs().getattr("/g").mtime_ns == LONG_AGO
