@@ -207,7 +207,10 @@ def _drop(place: Place, names: Sequence[str], clock: Clock, show: Say) -> Place:
             ask.ask(place.state.folder, "drop", names=_names(known))
         elif known:
             place.state.acquire(clock, patience_s=_LOCK_S)
-            _drop_here(place.state, known)
+            try:
+                _drop_here(place.state, known)
+            finally:
+                place.state.release()
     except CosfsError as error:
         raise Failure(ExitCode.FAILED, f"{_title(place)}: {error}") from error
     for item in chosen:

@@ -132,6 +132,12 @@ class MountState:
             clock.sleep(0.05)
         self._lock = lock
 
+    def release(self) -> None:
+        """Be its owner no longer. A mount needs not: its lock goes with its process."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
     def begin(self, info: Info) -> Path | None:
         """Write who runs, empty the report, and make room for the spool.
 
