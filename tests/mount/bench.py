@@ -11,6 +11,7 @@ import json
 import os
 import select
 import shutil
+import sqlite3
 import subprocess
 import sys
 import time
@@ -63,6 +64,27 @@ class Mounted:
     @property
     def is_mounted(self) -> bool:
         return f" {self.path} fuse.cosfs " in Path("/proc/mounts").read_text()
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing waits to be stored: no attributes to be sent, no content in the spool."""
+        journal = sqlite3.connect(f"file:{self.state / 'journal.sqlite'}?mode=ro", uri=True)
+        try:
+            (unsent,) = journal.execute("SELECT count(*) FROM attributes").fetchone()
+        finally:
+            journal.close()
+        return unsent == 0 and not any(self.state.glob("spool/*.data"))
+
+    def cost(self, script: str) -> int:
+        """Return how many requests a shell script in the mount's root costs, late ones included."""
+        self.bench.server.reset_stats()
+        self.sh(script)
+        # Attributes are sent a second later, and a release without a flush is asynchronous.
+        wait_until(lambda: self.is_settled)
+        requests = self.bench.server.stats()["requests"]
+        counts = ", ".join(f"{n} {op}" for op, n in requests["by_op"].items() if n)
+        print(f"{requests['total']:5} {script.strip().splitlines()[0]}: {counts}")
+        return int(requests["total"])
 
     def umount(self) -> None:
         """Unmount; fail unless everything is stored."""
