@@ -17,7 +17,7 @@ from concurrent.futures import Executor
 
 from cosfs import paths
 from cosfs.errors import NotFound, StoreError, StoreFailed
-from cosfs.model import Entry
+from cosfs.model import Attributes, Entry
 from cosfs.vfs import processes
 from cosfs.vfs.catalog import WORK_FOLDER
 from cosfs.vfs.handles import HandleTable
@@ -200,8 +200,8 @@ class OpenFiles:
         return False
 
     def _store(self, file: OpenFile) -> None:
-        file.store()
-        self.pending.superseded(file.path)
+        if file.store():
+            self.pending.superseded(file.path)
 
     @staticmethod
     def _is_openers_close(descriptor: Descriptor, caller: Caller) -> bool:
@@ -241,11 +241,11 @@ class OpenFiles:
                     file.store_path = file.path
                 self._by_path[file.path] = file
 
-    def hide(self, old: str, hidden: str) -> bool:
+    def hide(self, old: str, hidden: str, unsent: Attributes) -> bool:
         """Take the name of an open file away, as libfuse does with ``rename`` to ``hidden``.
 
         The content stays readable and writable through its descriptors: what is stored of it is
-        moved to the work folder until the last of them ends.
+        moved to the work folder until the last of them ends. It takes ``unsent`` changes with it.
 
         Returns whether that was the case: an open file is at ``old`` and ``hidden`` is such a name.
         Cost: 1 request if the file is stored, and 1 when the last descriptor ends.
@@ -261,6 +261,7 @@ class OpenFiles:
             file.store_path = orphan
         with self._lock:
             file.removed = True
+            file.attributes = unsent
             if self._by_path.get(old) is file:
                 del self._by_path[old]
             file.path = hidden

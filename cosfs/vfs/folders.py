@@ -114,14 +114,18 @@ class Folders:
         metadata = self._catalog.metadata(old, entry)
         own, rest = split_folder_metadata(metadata)
         text = own.properties.get("biz_attr", b"")
+        is_marked = self._catalog.cache.mark(old) is not False
         try:
             self._store.make_folder(new, biz_attr=text)
         except AlreadyExists:
             there = self._store.stat_folder(new)
             self._store.set_metadata(new, there, own)
-        if self._catalog.cache.mark(old) is False or self._store.mark_folder(new, rest):
+        else:
+            if not is_marked:
+                return
+        if is_marked and self._store.mark_folder(new, rest):
             return
-        there = Entry(Kind.FOLDER, metadata=self._store.stat_mark(new))
+        there = Entry(Kind.FOLDER, metadata=self._catalog.mark(new))
         self._store.set_metadata(new, there, rest)
 
     def _drop(self, folder: str) -> None:

@@ -168,9 +168,9 @@ class Names:
         self._status.touch_folder(paths.parent(new))
 
     def _rename(self, old: str, new: str) -> None:
-        if self._files.hide(old, new):
+        if self._files.hide(old, new, self._keeper.unsent(old)):
             self._cache.move_times(old, new)
-            self._keeper.renamed(old, new)
+            self._keeper.gone(old)
             self._cache.remove(old)
             return
         file = self._files.at(old)
@@ -186,6 +186,7 @@ class Names:
         self._files.unhide(replaced, path)
         if replaced.entry is not None:
             self._cache.put(path, replaced.entry)
+            self._keeper.change(path, replaced.attributes)
 
     def _rename_file(self, old: str, new: str, file: OpenFile | None) -> None:
         if file is not None and file.entry is None:
@@ -251,6 +252,8 @@ class Names:
             times = self._cache.times(path, version_of(entry))
             return attributes, times, self._cache.metadata(path, entry.version)
 
+        if self._keeper.of(old, self._catalog.get(old)) != Attributes():
+            self._keeper.ensure_mark(paths.parent(new))
         moved = self._folders.rename(old, new, look)
         self._files.renamed(old, new)
         self._keeper.renamed(old, new)

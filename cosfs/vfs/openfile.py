@@ -33,7 +33,7 @@ from cosfs.errors import (
     Stale,
     StoreFailed,
 )
-from cosfs.model import Entry, Metadata
+from cosfs.model import Attributes, Entry, Metadata
 from cosfs.store.base import Store
 from cosfs.vfs.attributes import AttributeKeeper
 from cosfs.vfs.blocks import BLOCK_SIZE, BlockCache, Content, Stream
@@ -98,6 +98,8 @@ class OpenFile:
         #: What the store holds; ``None`` before the first store of a new file.
         self.entry = entry
         self.removed = False
+        #: Changes of attributes that are not stored, once the name was removed: nor will they be.
+        self.attributes = Attributes()
         #: The first store must not replace a file that somebody else made (O_EXCL).
         self.exclusive = False
         #: What stands beside a new file, and travels with its first store.
@@ -198,8 +200,8 @@ class OpenFile:
 
     # -- storing -----------------------------------------------------------------------------
 
-    def store(self) -> None:
-        """Store what is dirty; returns when the store holds it.
+    def store(self) -> bool:
+        """Store what is dirty; returns when the store holds it: whether there was anything.
 
         Raises:
             StoreFailed: it could not be stored; its cause says why. The bytes stay here.
@@ -210,15 +212,14 @@ class OpenFile:
             # Held first: a rename, which holds it too, may change the path until then.
             with self._services.locks.holding(path):
                 if self.path == path:
-                    self._store_as(path)
-                    return
+                    return self._store_as(path)
 
-    def _store_as(self, path: str) -> None:
+    def _store_as(self, path: str) -> bool:
         with self._lock:
             while self._storing:
                 self._lock.wait()
             if not self.is_dirty:
-                return
+                return False
             assert self._spool is not None
             spool = self._spool
             self._storing = True
@@ -236,6 +237,7 @@ class OpenFile:
                 self._end_storing()
             raise failure from error
         self._note_stored(entry, spool)
+        return True
 
     def _write(self, path: str, spool: Spool, metadata: Metadata) -> Entry:
         """Store content and metadata; should we die between the two, the next mount goes on."""

@@ -84,7 +84,8 @@ class Status:
         stored = self._catalog.known_attributes(file.store_path, file.entry)
         if stored is None:
             stored = self._catalog.attributes(file.store_path, file.entry)
-        return stored.merged(self._keeper.unsent(file.path))
+        unsent = file.attributes if file.removed else self._keeper.unsent(file.path)
+        return stored.merged(unsent)
 
     def chmod(self, path: str, mode: int) -> None:
         """Set the permission bits. Cost: 1 a little later, joined with other changes."""
@@ -116,6 +117,8 @@ class Status:
             file.set_mtime(attributes.mtime_ns)
         if file.entry is None:
             file.new_metadata = file.new_metadata.with_attributes(attributes)
+        elif file.removed:
+            file.attributes = file.attributes.merged(attributes)
         else:
             self._keeper.change(path, attributes)
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
 
 import pytest
 
-from cosfs.errors import FolderNotEmpty, NotFound
+from cosfs.errors import ConnectFailed, FolderNotEmpty, NotFound, StoreFailed
 from cosfs.store.memory import MemoryStore
 from cosfs.vfs.filesystem import FileSystem
 from tests.fakeclock import FakeClock
 from tests.vfs.conftest import ME, MakeFs
-from tests.vfs.programs import close, names, open_file, write_file
+from tests.vfs.programs import close, names, open_file, write_file, write_unseen
 
 LONG_AGO = 1_234_567_890_123_456_789
 
@@ -146,3 +147,64 @@ def test_a_rename_keeps_the_time_that_a_program_has_set(
     assert fs.getattr("/g").mtime_ns == LONG_AGO
     fs._keeper.send_all()
     assert make_fs().getattr("/g").mtime_ns == LONG_AGO
+
+
+def test_a_file_that_lost_its_name_keeps_what_was_set_before_and_after(
+    fs: FileSystem, clock: FakeClock
+) -> None:
+    write_file(fs, "/f", b"1")
+    fh = open_file(fs, "/f", os.O_RDONLY)
+    fs.chmod("/f", 0o600)
+    hidden = "/.fuse_hidden0000000100000001"
+    fs.rename("/f", hidden)
+    fs.chown(hidden, 5, None)
+    fs._keeper.send_all()
+    attrs = fs.getattr(hidden)
+    assert (stat.S_IMODE(attrs.mode), attrs.uid) == (0o600, 5)
+    close(fs, fh)
+
+
+def test_a_folder_that_replaces_another_has_nothing_of_it(fs: FileSystem, make_fs: MakeFs) -> None:
+    fs.mkdir("/old", 0o755, ME)
+    fs.mkdir("/new", 0o700, ME)
+    for name in ("user.biz_attr", "user.any"):
+        fs.setxattr("/new", name, b"1", create=False, replace=False)
+    fs._keeper.send_all()
+    fs.rename("/old", "/new")
+    for seen in (fs, make_fs()):
+        assert seen.listxattr("/new") == []
+        assert stat.S_IMODE(seen.getattr("/new").mode) == 0o755
+
+
+def test_a_folder_takes_its_mode_into_one_that_has_no_mark(
+    fs: FileSystem, make_fs: MakeFs
+) -> None:
+    fs.mkdir("/d", 0o700, ME)
+    fs._keeper.send_all()
+    fs.mkdir("/plain", 0o755, ME)
+    fs.rename("/d", "/plain/d")
+    for seen in (fs, make_fs()):
+        assert stat.S_IMODE(seen.getattr("/plain/d").mode) == 0o700
+
+
+def test_an_fsync_with_nothing_to_store_leaves_kept_content_alone(
+    fs: FileSystem, store: MemoryStore, expect_log: Callable[[str], None]
+) -> None:
+    expect_log("not stored")
+    write_unseen(store, "/f", b"old")
+    fh = open_file(fs, "/f", os.O_WRONLY | os.O_TRUNC)
+    fs.write(fh, 0, b"precious")
+
+    def outage(method: str, path: str) -> None:
+        raise ConnectFailed("no route", path=path)
+
+    store.hook = outage
+    with pytest.raises(StoreFailed):
+        fs.flush(fh, ME)
+    fs.release(fh)
+    store.hook = None
+    fh = open_file(fs, "/f", os.O_RDONLY)
+    fs.fsync(fh)
+    close(fs, fh)
+    (kept,) = fs._files.pending.all()
+    assert kept.data.read_bytes() == b"precious"
