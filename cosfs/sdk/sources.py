@@ -9,7 +9,7 @@ import errno
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO
 
 from cosfs.errors import SourceFailed
@@ -126,5 +126,11 @@ def open_data(data: Any) -> Iterator[Source]:
         yield BufferSource(data)
         return
     source = StreamSource(data)
-    yield source
+    try:
+        yield source
+    except BaseException:
+        # Left at its end, the same file object would be stored as an empty file by the next call.
+        with suppress(SourceFailed):
+            source.restore()
+        raise
     source.restore()

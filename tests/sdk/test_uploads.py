@@ -263,6 +263,41 @@ def test_a_file_object_may_be_sent_again(client: CosClient, folder: str) -> None
             assert get(client, f"{folder}a") == b"hello"
 
 
+@pytest.mark.parametrize("kind", ["at once", "slices"])
+def test_a_file_object_may_be_sent_again_after_a_failure(
+    client: CosClient, server: LocalServer, folder: str, kind: str
+) -> None:
+    data = content(MIB + 3, 53)
+    stream = io.BytesIO(b"head" + data)
+    stream.seek(4)
+    if kind == "slices":
+        send = lambda: sliced(client, f"{folder}a", stream)  # noqa: E731
+    else:
+        request = UploadFileFromBufferRequest(BUCKET, f"{folder}a", stream)
+        send = lambda: client.upload_file_from_buffer(request)  # noqa: E731
+    ops = ("upload", "upload_slice_data")
+    fault = {"action": "status", "status": 403, "code": -64}
+    server.set_faults({"rules": [{"op": op, **fault} for op in ops]})
+    assert send()["code"] == -64
+    assert stream.tell() == 4
+    server.clear_faults()
+    assert send()["code"] == 0
+    assert get(client, f"{folder}a") == data
+
+
+def test_the_failure_of_an_upload_is_told_and_not_that_of_putting_back(
+    client: CosClient, folder: str
+) -> None:
+    class Once(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            self.close()
+            raise OSError(5, "first")
+
+    request = UploadFileFromBufferRequest(BUCKET, f"{folder}a", Once(b"hello"))
+    reply = client.upload_file_from_buffer(request)
+    assert reply["code"] == -1 and "first" in reply["message"]
+
+
 class Broken(io.BytesIO):
     """Fails, or gives less than it was asked for."""
 
