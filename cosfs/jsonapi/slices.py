@@ -81,7 +81,8 @@ def is_unfinished(bucket: BucketClient, key: str) -> bool:
     """Tell whether what has the name is an unfinished upload and no readable file.
 
     An upload whose slices have all arrived looks complete to stat until it is finished; a file that
-    an upload is to replace is listed with the slices of that upload.
+    an upload is to replace is listed with the slices of that upload. When such a file has the very
+    content of an upload whose slices have all arrived, it is taken for that upload.
 
     Raises:
         NotFound: nothing has the name.
@@ -92,6 +93,8 @@ def is_unfinished(bucket: BucketClient, key: str) -> bool:
         return True
     listed = bucket.slice_list(key)
     if isinstance(listed, UploadedFile):
+        return False
+    if sum(part.length for part in listed.parts) < listed.filesize:
         return False
     return (listed.filesize, listed.sha) == (info.filesize, info.sha)
 
@@ -109,8 +112,10 @@ class SliceUpload:
             for slices in order.
         executor: lends the other workers; own threads when ``None``. It may be busy: what it cannot
             do the calling thread does.
-        may_delete: when an unfinished upload of other content has the name, delete it (and a file
-            that it was to replace) and start again, instead of raising.
+        may_delete: when an unfinished upload of other content has the name, delete it and start
+            again, instead of raising. One that was to replace a file stays, and ``UnfinishedOther``
+            is raised all the same: deleting it would delete that file too, long before its new
+            content is there.
         on_progress: called with bytes done and total, by one thread at a time.
     """
 
@@ -228,9 +233,9 @@ class SliceUpload:
         return SliceSession(listed.session, listed.slice_size, listed.serial), listed.parts
 
     def _clear(self, refusal: UnfinishedOther) -> None:
-        """Delete what has the name; not a file that was not to be replaced."""
+        """Delete the unfinished upload that has the name; never a file."""
         try:
-            if self._insert_only and not is_unfinished(self._bucket, self._key):
+            if not is_unfinished(self._bucket, self._key):
                 raise refusal
             _log.info("deleting an unfinished upload of other content: %r", self._key)
             self._bucket.delete_file(self._key)

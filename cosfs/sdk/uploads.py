@@ -76,8 +76,9 @@ class UploadMethods(ClientBase):
         """Store a local file in slices.
 
         With ``enable_sha1`` content that the server knows is not sent, an upload that was broken
-        off is resumed, and one of other content that has the name is deleted first. Without it an
-        upload begins at its beginning. A file without a byte goes at once.
+        off is resumed. Without it an upload begins at its beginning. An unfinished upload of other
+        content that has the name is deleted first; one that was to replace a file is not, as that
+        file would go with it: the answer is -4020. A file without a byte goes at once.
 
         Cost: slices + 2 requests; 1 for known content; + 1 to resume, + 2 or 3 to clear the name.
         Protocol: reference 3.7 to 3.11.

@@ -179,6 +179,26 @@ def test_an_unfinished_upload_of_other_content_is_cleared(
     assert get(client, path) == data
 
 
+@pytest.mark.parametrize("with_sha1", [True, False])
+def test_a_file_that_an_unfinished_upload_was_to_replace_stays(
+    client: CosClient, server: LocalServer, folder: str, with_sha1: bool
+) -> None:
+    path = f"{folder}a"
+    put(client, path, b"good")
+    other = content(3 * MIB, 540 + with_sha1)  # not known to the server
+    server.set_faults(
+        {"rules": [{"op": "upload_slice_data", "skip": 1, "action": "status", "status": 400,
+                    "code": -5999}]}
+    )  # fmt: skip
+    assert sliced(client, path, other, enable_sha1=True, insert_only=0)["code"] == -5999
+    server.clear_faults()
+    reply = sliced(client, path, content(3 * MIB, 55), enable_sha1=with_sha1, insert_only=0)
+    assert reply["code"] == -4020
+    assert get(client, path) == b"good"
+    assert sliced(client, path, other, enable_sha1=True, insert_only=0)["code"] == 0
+    assert get(client, path) == other
+
+
 def test_an_upload_without_digests_begins_again(
     client: CosClient, server: LocalServer, folder: str
 ) -> None:

@@ -13,7 +13,7 @@ import pytest
 from cosfs import errors
 from cosfs.errors import StoreError
 from cosfs.jsonapi.replies import FileInfo, SliceList, SlicePart, SliceSession, UploadedFile
-from cosfs.jsonapi.slices import Digests, SliceUpload, digests
+from cosfs.jsonapi.slices import Digests, SliceUpload, digests, is_unfinished
 from cosfs.model import BytesSource
 
 MIB = 1 << 20
@@ -304,17 +304,29 @@ def test_other_content_is_deleted_only_when_allowed() -> None:
     bucket = FakeBucket()
     bucket.fail = failing("init", errors.UnfinishedOther("-4020"))
     upload(bucket, may_delete=True, insert_only=False)
-    assert bucket.ops[:3] == ["init", "delete", "init"] and bucket.content == SOURCE.data
+    assert bucket.ops[:4] == ["init", "stat", "delete", "init"]
+    assert bucket.content == SOURCE.data
 
 
-def test_a_file_that_was_not_to_be_replaced_is_not_deleted() -> None:
+@pytest.mark.parametrize("insert_only", [True, False])
+@pytest.mark.parametrize("known", [None, digests(SOURCE)])
+def test_a_file_is_never_deleted_before_its_replacement_is_there(
+    insert_only: bool, known: Digests | None
+) -> None:
     bucket = FakeBucket()
     bucket.fail = failing("init", errors.UnfinishedOther("-4020"))
     bucket.info = file_info("00", 5)
     bucket.listed = unfinished("11", 5)
     with pytest.raises(errors.UnfinishedOther):
-        upload(bucket, may_delete=True, insert_only=True)
+        upload(bucket, may_delete=True, insert_only=insert_only, digests=known)
     assert bucket.ops == ["init", "stat", "list"]
+
+
+def test_a_file_is_told_from_an_upload_of_its_content_that_has_gaps() -> None:
+    bucket = FakeBucket()
+    bucket.info = file_info("00", SOURCE.size)
+    bucket.listed = unfinished("00")
+    assert not is_unfinished(bucket, "k")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("sha", ["00", ""])
