@@ -85,6 +85,15 @@ def _decode_path(raw_path: str) -> str:
         path = unquote_to_bytes(raw_path.encode("utf-8", "surrogateescape")).decode()
     except UnicodeDecodeError:
         raise Refusal(codes.PATH_NOT_UTF8, "the path is not UTF-8") from None
+    return normalise_path(path)
+
+
+def normalise_path(path: str) -> str:
+    """Collapse slashes in a decoded path.
+
+    Raises:
+        Refusal: -180 when it holds a character no key may have.
+    """
     if _REFUSED.search(path):
         raise Refusal(codes.PATH_INVALID, "the path holds one of the characters 0x18 to 0x1B")
     return _SLASHES.sub("/", path)

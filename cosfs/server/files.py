@@ -8,6 +8,7 @@ import re
 from dataclasses import replace
 
 from cosfs.server import codes
+from cosfs.server.addresses import normalise_path
 from cosfs.server.calls import (
     Call,
     Context,
@@ -206,11 +207,9 @@ def _read_target_key(context: Context, call: Call) -> bytes:
         raise Refusal(codes.BAD_PARAMETER, "dest_fileid is empty")
     if not target.startswith("/"):
         target = call.target.path.rpartition("/")[0] + "/" + target
-    target = re.sub("/{2,}", "/", target)
+    target = normalise_path(target)
     if target.endswith("/"):
         raise Refusal(codes.PATH_SURPLUS_SLASH, "a file's path does not end with a slash")
-    if re.search("[\x18-\x1b]", target):
-        raise Refusal(codes.PATH_INVALID, "dest_fileid holds one of the characters 0x18 to 0x1B")
     segments = target.split("/", 3)
     if len(segments) == 4 and segments[1] == context.account.appid:
         if segments[2] != call.bucket and segments[2] in context.state.buckets():

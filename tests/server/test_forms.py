@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import cosfs.server
-from cosfs.server.addresses import parse_query, parse_target
+from cosfs.server.addresses import normalise_path, parse_query, parse_target
 from cosfs.server.assembly import Assembly
 from cosfs.server.codes import Refusal
 from cosfs.server.multipart import MultipartError, MultipartParser
@@ -108,6 +108,13 @@ def test_query_values(name: str, value: str) -> None:
 def test_targets(path: str, host: str, expected: tuple[str, ...]) -> None:
     target = parse_target(path, host, "125")
     assert (target.kind, target.appid, target.bucket, target.path) == expected
+
+
+def test_one_normal_form_of_paths() -> None:
+    assert normalise_path("//a///b/") == "/a/b/"
+    with pytest.raises(Refusal) as caught:
+        normalise_path("/a\x1b")
+    assert caught.value.code.number == -180
 
 
 @given(st.binary(max_size=30))
