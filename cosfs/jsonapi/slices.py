@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from cosfs.errors import (
+    AlreadyExists,
     NotFound,
     SourceFailed,
     UnfinishedOther,
@@ -24,7 +25,7 @@ from cosfs.errors import (
 from cosfs.jsonapi import sha1
 from cosfs.jsonapi.bucket import BucketClient
 from cosfs.jsonapi.protocol import SLICE_SIZE
-from cosfs.jsonapi.replies import SlicePart, SliceSession, UploadedFile
+from cosfs.jsonapi.replies import FileInfo, SliceList, SlicePart, SliceSession, UploadedFile
 from cosfs.model import Source
 
 _log = logging.getLogger(__name__)
@@ -92,8 +93,13 @@ def is_unfinished(bucket: BucketClient, key: str) -> bool:
     if not info.is_complete:
         return True
     listed = bucket.slice_list(key)
-    if isinstance(listed, UploadedFile):
-        return False
+    return not isinstance(listed, UploadedFile) and _is_upload(info, listed)
+
+
+def _is_upload(info: FileInfo, listed: SliceList) -> bool:
+    """Tell whether stat told of the upload that was listed, and not of a file behind it."""
+    if not info.is_complete:
+        return True
     if sum(part.length for part in listed.parts) < listed.filesize:
         return False
     return (listed.filesize, listed.sha) == (info.filesize, info.sha)
@@ -147,10 +153,12 @@ class SliceUpload:
         self._executor = executor
         self._may_delete = may_delete
         self._on_progress = on_progress
+        self._has_other_text = False
 
     def run(self) -> UploadedFile:
         """Upload; when it returns the file is complete on the server.
 
+        A resumed upload has the text that it was begun with; it gets ours once it is finished.
         A failed slice (after its own retries) fails the upload; what was sent stays on the server
         for a later run with the same digests to resume. Nothing is deleted unless ``may_delete``.
 
@@ -160,7 +168,8 @@ class SliceUpload:
             UploadSessionLost: the server forgot the session twice.
             IntegrityError: what arrived is not what was announced.
             SourceFailed: the source cannot be read.
-        Cost: slices + 2 requests; 1 when the server knew the content; + 1 to resume.
+        Cost: slices + 2 requests; 1 when the server knew the content; + 2 to resume, + 1 for
+        another text.
         """
         if not self._size:
             sha = hashlib.sha1().hexdigest()
@@ -174,7 +183,10 @@ class SliceUpload:
         may_delete, may_restart = self._may_delete, True
         while True:
             try:
-                return self._attempt()
+                done = self._attempt()
+                if self._has_other_text:
+                    self._bucket.update_file(self._key, biz_attr=self._biz_attr)
+                return done
             except UnfinishedOther as error:
                 if not may_delete:
                     raise
@@ -189,6 +201,7 @@ class SliceUpload:
 
     def _attempt(self) -> UploadedFile:
         sha = self._digests.sha if self._digests else None
+        self._has_other_text = False
         held: tuple[SlicePart, ...] = ()
         try:
             begun = self._bucket.slice_init(
@@ -219,18 +232,31 @@ class SliceUpload:
     ) -> tuple[SliceSession | UploadedFile, tuple[SlicePart, ...]]:
         try:
             listed = self._bucket.slice_list(self._key)
+            if not isinstance(listed, UploadedFile) and not self._is_ours(listed):
+                raise UnfinishedOther(refusal.what, path=self._key, reply=refusal.reply)
+            info = self._bucket.stat_file(self._key)
         except NotFound:
-            # It ended between the two questions: a new session is what there is to have.
+            # It ended between the questions: a new session is what there is to have.
             raise UploadSessionLost("the unfinished upload is gone", path=self._key) from None
         if isinstance(listed, UploadedFile):
-            info = self._bucket.stat_file(self._key)
-            if self._digests and (info.sha, info.filesize) == (self._digests.sha, self._size):
-                return listed, ()
-            raise refusal
-        if listed.filesize != self._size or not self._digests or listed.sha != self._digests.sha:
-            raise UnfinishedOther(refusal.what, path=self._key, reply=refusal.reply)
+            if not self._is_ours(info):
+                raise refusal
+            self._has_other_text = info.biz_attr != self._biz_attr
+            if self._has_other_text and self._insert_only:
+                raise AlreadyExists(refusal.what, path=self._key, reply=refusal.reply)
+            return listed, ()
+        is_file = not _is_upload(info, listed)
+        if is_file and self._insert_only:
+            # The session may be one that replaces files.
+            raise AlreadyExists(refusal.what, path=self._key, reply=refusal.reply)
+        # The text of an upload cannot be seen behind a file that it is to replace.
+        self._has_other_text = is_file or info.biz_attr != self._biz_attr
         _log.info("resuming the upload of %r: %d slices are there", self._key, len(listed.parts))
         return SliceSession(listed.session, listed.slice_size, listed.serial), listed.parts
+
+    def _is_ours(self, other: SliceList | FileInfo) -> bool:
+        known = self._digests
+        return known is not None and (other.sha, other.filesize) == (known.sha, self._size)
 
     def _clear(self, refusal: UnfinishedOther) -> None:
         """Delete the unfinished upload that has the name; never a file."""

@@ -80,7 +80,8 @@ class UploadMethods(ClientBase):
         content that has the name is deleted first; one that was to replace a file is not, as that
         file would go with it: the answer is -4020. A file without a byte goes at once.
 
-        Cost: slices + 2 requests; 1 for known content; + 1 to resume, + 2 or 3 to clear the name.
+        Cost: slices + 2 requests; 1 for known content; + 2 to resume, + 1 if it was begun with
+        another ``biz_attr``; + 2 to 4 to clear the name.
         Protocol: reference 3.7 to 3.11.
         """
 

@@ -154,6 +154,7 @@ def test_an_interrupted_upload_is_resumed_with_the_slices_that_are_missing(
     assert requests_of(server) == {
         "upload_slice_init": 1,
         "upload_slice_list": 1,
+        "stat": 1,
         "upload_slice_data": 4,
         "upload_slice_finish": 1,
     }
@@ -177,6 +178,21 @@ def test_an_unfinished_upload_of_other_content_is_cleared(
     assert sliced(client, path, data, enable_sha1=with_sha1)["code"] == 0
     assert requests_of(server)["delete"] == 1
     assert get(client, path) == data
+
+
+def test_a_resumed_upload_has_the_text_of_the_last_call(
+    client: CosClient, server: LocalServer, folder: str
+) -> None:
+    data = content(3 * MIB, 57)
+    server.set_faults(
+        {"rules": [{"op": "upload_slice_data", "skip": 1, "action": "status", "status": 400,
+                    "code": -5999}]}
+    )  # fmt: skip
+    options = {"enable_sha1": True, "biz_attr": "old"}
+    assert sliced(client, f"{folder}a", data, **options)["code"] == -5999
+    server.clear_faults()
+    assert sliced(client, f"{folder}a", data, **{**options, "biz_attr": "new"})["code"] == 0
+    assert stat(client, f"{folder}a")["biz_attr"] == "new"
 
 
 @pytest.mark.parametrize("with_sha1", [True, False])

@@ -22,9 +22,9 @@ OTHER = Digests("0" * 40, (SlicePart(0, MIB, "0" * 40),))
 DONE = UploadedFile("access", "source", "", "")
 
 
-def file_info(sha: str, size: int, received: int | None = None) -> FileInfo:
+def file_info(sha: str, size: int, received: int | None = None, biz_attr: str = "") -> FileInfo:
     filelen = size if received is None else received
-    return FileInfo("", 1, 1, size, filelen, sha, 0, "eInvalid", 0, {}, "", "")
+    return FileInfo(biz_attr, 1, 1, size, filelen, sha, 0, "eInvalid", 0, {}, "", "")
 
 
 class FakeBucket:
@@ -89,6 +89,9 @@ class FakeBucket:
     def stat_file(self, key: str) -> FileInfo:
         self._call("stat")
         return self.info
+
+    def update_file(self, key: str, **options: Any) -> None:
+        self._call("update", options)
 
     def delete_file(self, key: str) -> None:
         self._call("delete")
@@ -247,11 +250,71 @@ def test_an_upload_of_the_same_content_is_resumed() -> None:
     bucket.fail = failing("init", errors.UnfinishedUpload("-4019"))
     bucket.listed = unfinished(known.sha)
     upload(bucket, digests=known, on_progress=lambda done, total: seen.append(done))
-    assert bucket.ops[:2] == ["init", "list"]
+    assert bucket.ops[:3] == ["init", "list", "stat"]
+    assert "update" not in bucket.ops
     offsets = sorted(what[1] for op, what in bucket.calls if op == "data")
     assert offsets == [2 * MIB, 3 * MIB, 4 * MIB, 5 * MIB], "a slice of another length is sent anew"
     assert {what[0] for op, what in bucket.calls if op == "data"} == {"s0"}
     assert seen[0] == 2 * MIB and bucket.calls[-1][1][0] == "s0"
+
+
+def resume(
+    bucket: FakeBucket, listed: SliceList | UploadedFile | None = None, **options: Any
+) -> None:
+    known = digests(SOURCE)
+    bucket.fail = failing("init", errors.UnfinishedUpload("-4019"))
+    bucket.listed = unfinished(known.sha) if listed is None else listed
+    upload(bucket, digests=known, **options)
+
+
+@pytest.mark.parametrize("completes_at", [None, 5 * MIB])
+def test_a_resumed_upload_gets_the_text_of_this_call(completes_at: int | None) -> None:
+    bucket = FakeBucket()
+    bucket.completes_at = completes_at
+    bucket.info = file_info("", SOURCE.size, 0, "old")
+    resume(bucket, biz_attr="new")
+    assert bucket.calls[-1] == ("update", {"biz_attr": "new"})
+
+
+def test_the_text_of_an_upload_behind_a_file_is_not_known() -> None:
+    bucket = FakeBucket()
+    bucket.info = file_info("00", 5, biz_attr="new")
+    resume(bucket, biz_attr="new", insert_only=False)
+    assert bucket.calls[-1] == ("update", {"biz_attr": "new"})
+
+
+def test_an_upload_that_replaces_is_not_resumed_by_one_that_must_not() -> None:
+    bucket = FakeBucket()
+    bucket.info = file_info("00", 5)
+    with pytest.raises(errors.AlreadyExists):
+        resume(bucket, insert_only=True)
+    assert bucket.ops == ["init", "list", "stat"]
+
+
+def test_a_file_finished_meanwhile_with_another_text() -> None:
+    bucket = FakeBucket()
+    bucket.info = file_info(digests(SOURCE).sha, SOURCE.size, biz_attr="old")
+    resume(bucket, DONE, biz_attr="new", insert_only=False)
+    assert bucket.ops == ["init", "list", "stat", "update"]
+    bucket.calls.clear()
+    with pytest.raises(errors.AlreadyExists):
+        resume(bucket, DONE, biz_attr="new", insert_only=True)
+    assert bucket.ops == ["init", "list", "stat"]
+
+
+def test_what_is_sent_after_a_session_was_lost_has_the_text_already() -> None:
+    bucket, known = FakeBucket(), digests(SOURCE)
+    bucket.info = file_info("", SOURCE.size, 0, "old")
+    bucket.listed = unfinished(known.sha)
+
+    def fail(op: str, number: int) -> StoreError | None:
+        if number:
+            return None
+        return {"init": errors.UnfinishedUpload("x"), "data": errors.UploadSessionLost("x")}.get(op)
+
+    bucket.fail = fail
+    upload(bucket, digests=known, biz_attr="new", parallel=1)
+    assert bucket.ops.count("init") == 2 and "update" not in bucket.ops
 
 
 def test_resuming_keeps_the_order_that_a_server_wants() -> None:
