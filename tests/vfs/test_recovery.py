@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from types import MappingProxyType
+from typing import Any
 
 import pytest
 
@@ -26,66 +27,66 @@ class Killed(Exception):
     """Ends the threads of a dead mount when the test is over."""
 
 
-class Killer:
-    """Stops a mount dead at one of its requests, as kill -9 does: nothing after it happens."""
+class Mortal:
+    """A store whose mount dies at one of its requests, as by kill -9: nothing after it happens.
 
-    def __init__(self, store: MemoryStore, method: str, occurrence: int) -> None:
-        self._method, self._left = method, occurrence
+    One request at a time, so that none is half-way when it strikes.
+    """
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+        self._pool = ThreadPoolExecutor(1)
         self._lock = threading.Lock()
-        self._end = threading.Event()
-        self.struck = threading.Event()
-        store.hook = self
+        self._method, self._left = "", 0
+        self._is_dead = False
+        self._struck, self._end = threading.Event(), threading.Event()
 
-    def __call__(self, method: str, path: str) -> None:
-        with self._lock:
-            if method == self._method and self._left > 0:
-                self._left -= 1
-            if self._left > 0 or self._end.is_set():
-                return
-            self.struck.set()
-        self._end.wait(60)
-        raise Killed
+    def __getattr__(self, name: str) -> Any:
+        member = getattr(self._store, name)
 
-    def bury(self, store: MemoryStore) -> None:
-        store.hook = None
+        def call(*args: Any, **options: Any) -> Any:
+            with self._lock:
+                self._left -= name == self._method
+                if name == self._method and self._left == 0:
+                    self._is_dead = True
+                    self._struck.set()
+                if not self._is_dead or self._end.is_set():
+                    return member(*args, **options)
+            self._end.wait(60)
+            raise Killed
+
+        return call
+
+    def die_of(self, what: Callable[[], object], method: str, occurrence: int) -> None:
+        """Do something until it dies at a request."""
+        self._method, self._left = method, occurrence
+        self._pool.submit(what)
+        assert self._struck.wait(20)
+
+    def bury(self) -> None:
         self._end.set()
+        self._pool.shutdown()
 
 
 @pytest.fixture
-def dying(store: MemoryStore) -> Iterator[Callable[[Callable[[], object], str, int], None]]:
-    """Give a function that runs something until it dies at a request."""
-    killers: list[Killer] = []
-    with ThreadPoolExecutor(4) as pool:
-
-        def run(what: Callable[[], object], method: str, occurrence: int) -> None:
-            killer = Killer(store, method, occurrence)
-            killers.append(killer)
-            pool.submit(what)
-            assert killer.struck.wait(20)
-            # The dead do nothing, the next mount may.
-            store.hook = None
-
-        yield run
-        for killer in killers:
-            killer.bury(store)
+def mortal(store: MemoryStore) -> Iterator[Mortal]:
+    mortal = Mortal(store)
+    yield mortal
+    mortal.bury()
 
 
 @pytest.mark.parametrize("at", [("make_folder", 1), ("move_file", 1), ("move_file", 6)])
 def test_a_killed_rename_of_a_folder_is_finished(
-    make_fs: MakeFs,
-    store: MemoryStore,
-    clock: FakeClock,
-    dying: Callable[[Callable[[], object], str, int], None],
-    at: tuple[str, int],
+    make_fs: MakeFs, store: MemoryStore, mortal: Mortal, at: tuple[str, int]
 ) -> None:
-    killed = make_fs()
+    killed = make_fs(over=mortal)
     killed.mkdir("/a", 0o700, ME)
     killed.mkdir("/a/sub", 0o755, ME)
     content = {f"/a/{n}": b"%d" % n for n in range(5)} | {"/a/sub/x": b"x", "/a/sub/y": b"y"}
     for path, data in content.items():
         write_file(killed, path, data)
     killed._keeper.send_all()
-    dying(lambda: killed.rename("/a", "/b"), *at)
+    mortal.die_of(lambda: killed.rename("/a", "/b"), *at)
     heir = make_fs(journal_file=killed._journal.file)
     assert names(heir, "/") == ["b"]
     found = {path.replace("/a/", "/b/", 1): data for path, data in content.items()}
