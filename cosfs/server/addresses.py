@@ -21,6 +21,8 @@ _BUCKET_SEGMENT = re.compile(r"^([a-z0-9][a-z0-9-]*)-([0-9]+)\Z")
 _SLASHES = re.compile(r"/{2,}")
 _BASE_HOST = re.compile(r"^[A-Za-z0-9.\-]+(:\d+)?$|^\[[0-9a-fA-F:.]+\](:\d+)?$")
 _PLAIN = re.compile(r"^[A-Za-z0-9_.~/-]*\Z")
+# Of a query or an urlencoded body, which may have 16 MiB: millions would hold up everybody else.
+MAX_FIELDS = 1000
 # Object storage of the vendor does not take ASCII 24-27 in a key (6.1).
 _REFUSED = re.compile("[\x18-\x1b]")
 
@@ -105,8 +107,10 @@ def parse_query(query: str) -> dict[str, str]:
     The value of `sign` keeps its `+`: SDKs paste raw base64 there (1.4).
 
     Raises:
-        Refusal: -5999 when a value is not UTF-8.
+        Refusal: -5999 when a value is not UTF-8, or there are far too many.
     """
+    if query.count("&") > MAX_FIELDS:
+        raise Refusal(codes.BAD_PARAMETER, f"more than {MAX_FIELDS} fields")
     fields: dict[str, str] = {}
     for piece in query.split("&"):
         if not piece:

@@ -21,6 +21,8 @@ from cosfs.server.multipart import MultipartError, MultipartParser
 
 # All fields but the file content together. `uploadparts` takes about 90 bytes for each MiB.
 MAX_FIELD_BYTES = 16 << 20
+# What a part costs beside its name and its data, so that many empty ones count, too.
+_PART_BYTES = 256
 CONTENT_FIELD = "filecontent"
 # Stands for a content that went into the spool; no JSON can say it.
 _RECEIVED = object()
@@ -206,6 +208,7 @@ async def _read_multipart(
                 if event.kind == "begin":
                     name = event.name.lower()
                     pieces = []
+                    size += _PART_BYTES + len(event.name)
                     if name in fields:
                         raise MultipartError(f"two parts are called {name[:40]!r}")
                 elif event.kind == "data":
@@ -224,6 +227,10 @@ async def _read_multipart(
             failure = str(error)
         except UnicodeDecodeError:
             failure = f"{name[:40]!r} is not UTF-8"
+        if failure:
+            # The rest of the body may take long to come; nobody will look at these.
+            fields.clear()
+            pieces.clear()
     if not failure and not parser.is_complete:
         failure = "the form ends early"
     if failure:

@@ -11,6 +11,9 @@ from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 _MAX_HEADER_BYTES = 16 << 10
+# The protocol knows about twenty names, of at most 16 bytes.
+MAX_NAME_BYTES = 256
+MAX_PARTS = 256
 _PARAMETER = re.compile(r';\s*([\w*-]+)=("(?:[^"\\]|\\.)*"|[^;]*)')
 
 
@@ -34,6 +37,7 @@ class MultipartParser:
         # The first delimiter has no line end before it: pretend there was one.
         self._rest = b"\r\n"
         self._state: Literal["delimiter", "headers", "data", "done"] = "delimiter"
+        self._parts = 0
 
     @property
     def is_complete(self) -> bool:
@@ -87,6 +91,11 @@ class MultipartParser:
                 block_end = buffer.find(b"\r\n\r\n", position)
                 if block_end < 0:
                     break
+                if block_end - position > _MAX_HEADER_BYTES:
+                    raise MultipartError("the head of a part is too long")
+                self._parts += 1
+                if self._parts > MAX_PARTS:
+                    raise MultipartError(f"the form has more than {MAX_PARTS} parts")
                 yield Event("begin", name=_part_name(buffer[position:block_end]))
                 position = block_end + 4
                 self._state = "data"
@@ -106,5 +115,8 @@ def _part_name(block: bytes) -> str:
             break
         for name, quoted in _PARAMETER.findall(text):
             if name.lower() == "name":
-                return str(quoted).strip().strip('"')
+                found = str(quoted).strip().strip('"')
+                if len(found.encode()) > MAX_NAME_BYTES:
+                    raise MultipartError("the name of a part is too long")
+                return found
     raise MultipartError("a part has no name")

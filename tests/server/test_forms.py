@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import time
 from pathlib import Path
 from urllib.parse import quote_plus
 
@@ -14,10 +15,10 @@ import cosfs.server
 from cosfs.server.addresses import normalise_path, parse_query, parse_target
 from cosfs.server.assembly import Assembly
 from cosfs.server.codes import Refusal
-from cosfs.server.multipart import MultipartError, MultipartParser
+from cosfs.server.multipart import MAX_NAME_BYTES, MAX_PARTS, MultipartError, MultipartParser
 from cosfs.server.sha1 import HAS_STATES, new_sha1
 from tests.server.test_slices import PARTS
-from tests.server.wire import MIB, build_form, pattern, sha1
+from tests.server.wire import MIB, Wire, build_form, pattern, sha1
 
 
 def parse(body: bytes, cuts: list[int], boundary: bytes = b"c0ffee") -> list[tuple[str, bytes]]:
@@ -71,6 +72,41 @@ def test_a_form_byte_by_byte() -> None:
 def test_what_is_no_form(body: bytes) -> None:
     with pytest.raises(MultipartError):
         list(MultipartParser(b"c0ffee").feed(body))
+
+
+def _head(name: str) -> bytes:
+    return f'--c0ffee\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n\r\n'.encode()
+
+
+def test_names_and_parts_have_a_limit() -> None:
+    fields: dict[str, object] = {f"f{number}": "" for number in range(MAX_PARTS)}
+    body, _ = build_form(fields)
+    assert len(parse(body, [])) == MAX_PARTS
+    body, _ = build_form({**fields, "more": ""})
+    with pytest.raises(MultipartError, match="parts"):
+        parse(body, [])
+    assert parse(_head("n" * MAX_NAME_BYTES) + b"--c0ffee--", [])
+    with pytest.raises(MultipartError, match="name"):
+        parse(_head("n" * (MAX_NAME_BYTES + 1)) + b"--c0ffee--", [])
+    with pytest.raises(MultipartError, match="head"):
+        parse(_head("n" * 20_000) + b"--c0ffee--", [])
+
+
+def test_many_long_names_are_refused_at_once(wire: Wire) -> None:
+    body = b"".join(_head(f"{number}" + "n" * 15_000) for number in range(2_000)) + b"--c0ffee--"
+    headers = {"Content-Type": "multipart/form-data; boundary=c0ffee"}
+    signed = {**headers, "Authorization": wire.sign()}
+    began = time.monotonic()
+    assert wire.request("POST", wire.url_path("/a"), headers, body).code == -81
+    assert wire.request("POST", wire.url_path("/a"), signed, body).code == -5993
+    assert time.monotonic() - began < 2
+
+
+def test_many_fields_are_refused() -> None:
+    assert len(parse_query("&".join(f"f{number}=" for number in range(1000)))) == 1000
+    with pytest.raises(Refusal) as caught:
+        parse_query("a&" * 1_000_000)
+    assert caught.value.code.number == -5999
 
 
 def test_padding_after_a_boundary_and_other_heads() -> None:
