@@ -34,6 +34,9 @@ access_logger = logging.getLogger("cosfs.server.access")
 
 _GONE = (ConnectionError, ClientError, web.RequestPayloadError, asyncio.IncompleteReadError)
 
+# Of an order of faults, which is a few lines.
+_MAX_CONTROL_BYTES = 1 << 20
+
 
 class Door:
     """Answers requests. Belongs to the event loop."""
@@ -279,14 +282,16 @@ class Door:
     async def _answer_control(self, exchange: "_Exchange", target: Target) -> web.StreamResponse:
         exchange.is_control = True
         request = exchange.request
-        body = await request.content.read() if request.can_read_body else b""
         peer = request.transport.get_extra_info("peername") if request.transport else None
-        if is_loopback_peer(peer):
+        value: dict[str, Any]
+        if not is_loopback_peer(peer):
+            status, value = 403, {"error": "control is for the machine itself"}
+        elif (body := await _read_control(request)) is None:
+            status, value = 413, {"error": f"a body has at most {_MAX_CONTROL_BYTES} bytes"}
+        else:
             status, value = answer_control(
                 self.counters, self.faults, request.method, target.path, body
             )
-        else:
-            status, value = 403, {"error": "control is for the machine itself"}
         headers = {**exchange.common_headers(), "Content-Type": "application/json"}
         return web.Response(status=status, headers=headers, body=json.dumps(value).encode())
 
@@ -354,6 +359,16 @@ def _read_op(fields: Fields) -> str:
         return fields.text("op")
     except Refusal:
         return "?"
+
+
+async def _read_control(request: web.BaseRequest) -> bytes | None:
+    """Return the body of a control request; None when it is too long, and the rest is not read."""
+    body = bytearray()
+    while chunk := await request.content.readany():
+        body += chunk
+        if len(body) > _MAX_CONTROL_BYTES:
+            return None
+    return bytes(body)
 
 
 def is_loopback_peer(peer: Sequence[Any] | None) -> bool:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from cosfs.server.door import is_loopback_peer
-from tests.server.wire import Wire, build_form
+from tests.server.wire import MIB, Wire, build_form
 
 Start = Callable[..., Wire]
 OPS = {
@@ -87,6 +88,24 @@ def test_pages_that_are_none(wire: Wire) -> None:
     assert wire.control("GET", "nothing").status == 404
     assert wire.control("DELETE", "stats").status == 405
     assert wire.control("GET", "stats/reset").status == 405
+
+
+def test_a_long_order_is_refused(wire: Wire) -> None:
+    assert wire.request("PUT", "/_server/faults", {}, b" " * MIB).status == 400
+    answer = wire.request("PUT", "/_server/faults", {}, b" " * (MIB + 1))
+    assert answer.status == 413 and "at most" in answer.json["error"]
+    assert wire.control("PUT", "faults", {"latency_ms": 0}).status == 200
+
+
+def test_others_are_refused_before_they_send(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cosfs.server.door.is_loopback_peer", lambda peer: False)
+    host, _, port = wire.netloc.partition(":")
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        head = b"PUT /_server/faults HTTP/1.1\r\nHost: h\r\nContent-Length: 400000000\r\n\r\n"
+        connection.sendall(head)
+        assert connection.recv(100).startswith(b"HTTP/1.1 403 ")
 
 
 def test_without_control(start: Start) -> None:
