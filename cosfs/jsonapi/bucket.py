@@ -205,7 +205,8 @@ class BucketClient:
     def move_file(self, key: str, dest_key: str, *, overwrite: bool) -> None:
         """Rename a file; content, text, authority and headers go with it.
 
-        After a lost answer it counts as moved when the old name is gone and the new one is there.
+        After a lost answer it counts as moved when the old name is gone and the new one is new;
+        when the new one is older nobody can tell.
 
         Raises:
             NotFound: no file ``key``.

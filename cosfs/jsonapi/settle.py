@@ -6,12 +6,15 @@ was not, and raises when nobody can say.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
-from cosfs.errors import AlreadyExists, BadRequest, NotFound, StoreError
+from cosfs.errors import AlreadyExists, BadRequest, NotFound, StoreError, Unavailable
 from cosfs.jsonapi import codes, parsing, protocol
 from cosfs.jsonapi.api import Api, Doubt
 from cosfs.jsonapi.replies import FileInfo, FolderInfo, Reply, UploadedFile
+
+T = TypeVar("T")
 
 #: Seconds that a time of the server may lie before our first attempt and still be of it: both
 #: sides of the comparison are whole seconds.
@@ -46,10 +49,21 @@ class Look:
         return True if self._folder(key) is None else None
 
     def moved(self, key: str, dest_key: str, doubt: Doubt) -> bool | None:
-        """It was moved if the old name is gone and the new one is there."""
+        """It was moved if the old name is gone and the new one is there and new.
+
+        Raises:
+            Unavailable: the new one is older. It may always have been there, and the old name never
+                have been, or be gone by somebody else's hand.
+        """
         if not isinstance(doubt.failure, NotFound) and self._file(key) is not None:
             return None
-        return None if self._file(dest_key) is None else True
+        found = self._file(dest_key)
+        if found is None:
+            return None
+        info, now = found
+        if not _is_new(now, doubt, info.ctime, info.mtime):
+            raise Unavailable("move: the file of the new name may be another one", path=dest_key)
+        return True
 
     def why_not_moved(self, dest_key: str, overwrite: bool, refusal: BadRequest) -> StoreError:
         """Return what a refusal means that old servers also give to a taken name (3.14)."""
@@ -124,22 +138,20 @@ class Look:
         return _uploaded(info) if is_ours and sha in (None, info.sha) else None
 
     def _file(self, key: str) -> tuple[FileInfo, float] | None:
-        def parse(reply: Reply) -> tuple[FileInfo, float]:
-            return parsing.parse_file(reply), self._api.server_time(reply.headers)
-
-        request = protocol.stat(self._bucket, key, protocol.file_path(key))
-        try:
-            return self._api.look(request, parse)
-        except NotFound:
-            return None
+        return self._stat(key, protocol.file_path(key), parsing.parse_file)
 
     def _folder(self, key: str) -> tuple[FolderInfo, float] | None:
-        def parse(reply: Reply) -> tuple[FolderInfo, float]:
-            return parsing.parse_folder(reply), self._api.server_time(reply.headers)
+        return self._stat(key, protocol.folder_path(key), parsing.parse_folder)
 
-        request = protocol.stat(self._bucket, key, protocol.folder_path(key))
+    def _stat(
+        self, key: str, path: str, parse: Callable[[Reply], T]
+    ) -> tuple[T, float] | None:
+        """Return what has the name together with the server's time, ``None`` if nothing has."""
+        request = protocol.stat(self._bucket, key, path)
         try:
-            return self._api.look(request, parse)
+            return self._api.look(
+                request, lambda reply: (parse(reply), self._api.server_time(reply.headers))
+            )
         except NotFound:
             return None
 
