@@ -20,8 +20,13 @@ from cosfs.exits import ExitCode, Failure
 
 log = logging.getLogger(__name__)
 
-#: After the probe only this machine is left to wait for.
-_LOCAL_PATIENCE_S = 30.0
+#: After the probe there is this machine to wait for, and the end of what a killed mount had begun:
+#: a folder's rename takes a request for each file.
+_READY_PATIENCE_S = 600.0
+
+
+class _Silent(Failure):
+    """The child has not said anything for too long."""
 
 
 class Progress(Protocol):
@@ -66,8 +71,11 @@ def run_in_background(
     try:
         _await(reader, patience_s, on_silence)
     except BaseException as error:
-        if error is on_silence or not isinstance(error, Failure):
-            os.kill(pid, signal.SIGKILL if error is on_silence else signal.SIGTERM)
+        # A child that has said why it fails ends by itself.
+        if isinstance(error, _Silent):
+            os.kill(pid, signal.SIGKILL)
+        elif not isinstance(error, Failure):
+            os.kill(pid, signal.SIGTERM)
         os.waitpid(pid, 0)
         raise
     finally:
@@ -80,10 +88,10 @@ def _await(reader: int, patience_s: float, on_silence: Failure) -> None:
     with os.fdopen(reader, "rb", buffering=0, closefd=False) as stream:
         for wanted, patience, silence in (
             ("probed", patience_s, on_silence),
-            ("ready", _LOCAL_PATIENCE_S, _hangs()),
+            ("ready", _READY_PATIENCE_S, _hangs()),
         ):
             if not poll.poll(patience * 1000):
-                raise silence
+                raise _Silent(silence.code, silence.sentence)
             line = stream.readline()
             if not line:
                 raise Failure(ExitCode.FUSE, "the mount process died while it was starting")
@@ -94,7 +102,7 @@ def _await(reader: int, patience_s: float, on_silence: Failure) -> None:
 
 def _hangs() -> Failure:
     return Failure(
-        ExitCode.FUSE, f"the kernel did not complete the mount within {_LOCAL_PATIENCE_S:g} s"
+        ExitCode.FUSE, f"the kernel did not complete the mount within {_READY_PATIENCE_S:g} s"
     )
 
 

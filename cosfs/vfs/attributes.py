@@ -20,11 +20,11 @@ from typing import Final
 from cosfs import paths
 from cosfs.clock import Clock
 from cosfs.config import AttrsOption
-from cosfs.errors import CosfsError, NotFound, Transient
+from cosfs.errors import CosfsError, NotFound, Transient, Unavailable
 from cosfs.model import Attributes, Entry, Metadata
 from cosfs.store.base import Store
 from cosfs.vfs.catalog import Catalog
-from cosfs.vfs.journal import AttributeJournal
+from cosfs.vfs.journal import AttributeJournal, Pending
 from cosfs.vfs.pathlocks import PathLocks
 from cosfs.vfs.pending import reason_of
 
@@ -68,6 +68,7 @@ class AttributeKeeper:
         self.travels: Callable[[str], bool] = lambda _path: False
         #: Why the last attempt to send a name's changes failed.
         self._refusals: dict[str, str] = {}
+        self._refused: dict[str, Pending] = {}
         self._wake = threading.Condition()
         self._stopping = False
         self._not_before = 0.0
@@ -219,34 +220,61 @@ class AttributeKeeper:
         return [
             path
             for path, one in self._journal.all().items()
-            if now - one.since >= JOIN_S and not self.travels(path)
+            if now - one.since >= JOIN_S
+            and self._refused.get(path) is not one
+            and not self.travels(path)
         ]
 
     def _patience(self) -> float | None:
-        pending = self._journal.all()
-        if not pending:
+        waiting = [
+            one.since
+            for path, one in self._journal.all().items()
+            if self._refused.get(path) is not one
+        ]
+        if not waiting:
             return None
-        first = max(min(one.since for one in pending.values()) + JOIN_S, self._not_before)
+        first = max(min(waiting) + JOIN_S, self._not_before)
         # Never a busy wait: what is due may have to wait for its content.
         return max(first - self._clock.monotonic(), JOIN_S / 10)
 
     def _send_several(self, several: list[str]) -> list[tuple[str, CosfsError]]:
-        results = self._executor.map(self._try, several)
+        outage: list[CosfsError] = []
+
+        def attempt(path: str) -> CosfsError | None:
+            # A server that is away would be waited for once for each name.
+            return outage[0] if outage else self._try(path, outage)
+
+        results = self._executor.map(attempt, several)
         return [
             (path, error)
             for path, error in zip(several, results, strict=True)
             if error is not None
         ]
 
-    def _try(self, path: str) -> CosfsError | None:
+    def _try(self, path: str, outage: list[CosfsError]) -> CosfsError | None:
+        pending = self._journal.get(path)
         try:
             self.send(path)
+        except Transient as error:
+            log.warning("attributes of %r are not sent yet: %s", path, error)
+            if isinstance(error, Unavailable):
+                outage.append(error)
+            return self._note_refusal(path, error)
         except CosfsError as error:
-            if isinstance(error, Transient):
-                log.warning("attributes of %r are not sent yet: %s", path, error)
-            else:
-                log.error("attributes of %r cannot be sent: %s", path, error)
-            self._refusals[path] = reason_of(error)
-            return error
-        self._refusals.pop(path, None)
-        return None
+            log.error("attributes of %r cannot be sent: %s", path, error)
+            failure = error
+        except Exception as error:
+            # Whatever it is, the changes of other names must go on being sent.
+            log.exception("attributes of %r cannot be sent", path)
+            failure = CosfsError(repr(error))
+        else:
+            self._refusals.pop(path, None)
+            return None
+        if pending is not None:
+            # Asking again would be refused again, until the change itself changes.
+            self._refused[path] = pending
+        return self._note_refusal(path, failure)
+
+    def _note_refusal(self, path: str, error: CosfsError) -> CosfsError:
+        self._refusals[path] = reason_of(error)
+        return error

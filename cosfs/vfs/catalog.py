@@ -6,15 +6,16 @@ Must not know open files, POSIX attributes or who asks.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
+from contextlib import contextmanager
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
 from cosfs import paths
 from cosfs.config import AttrsOption
-from cosfs.errors import NotFound
+from cosfs.errors import NotFound, Unavailable
 from cosfs.model import Attributes, Entry, Kind, ListPage, Metadata
 from cosfs.store.base import Store
 from cosfs.vfs.metacache import MetaCache, Unknown
@@ -168,14 +169,25 @@ class Catalog:
             self._ahead.asked(path)
         return self._refinements.run(path, lambda: self._ask_attributes(path, entry))
 
+    @contextmanager
+    def unsure_if_lost(self, *changed: str) -> Iterator[None]:
+        """Forget names when nobody could find out whether their change was done."""
+        try:
+            yield
+        except Unavailable:
+            for path in changed:
+                self.cache.forget(path)
+            raise
+
     def own_metadata(self, path: str, entry: Entry, metadata: Metadata) -> None:
         """Note that this mount has made ``metadata`` the whole of what stands beside ``path``."""
         if not entry.is_folder:
-            self.cache.put(path, replace(entry, metadata=metadata))
+            self.cache.learn_metadata(path, entry.version, metadata)
             return
         own, rest = split_folder_metadata(metadata)
-        if path != paths.ROOT:
+        if entry.implied and path != paths.ROOT:
             self.cache.put(path, replace(entry, metadata=own, implied=False))
+        self.cache.learn_metadata(path, entry.version, own)
         if rest.properties or rest.attributes != _NO_ATTRIBUTES or self.cache.mark(path):
             self.cache.learn_mark(path, rest)
 
@@ -189,6 +201,10 @@ class Catalog:
             return known
         # A copy, as callers that share the fetch share its result.
         return dict(self._listings.run(folder, lambda: self._list(folder)))
+
+    def fresh_listing(self, folder: str) -> dict[str, Entry]:
+        """Return what is in ``folder`` as the store lists it now. Cost: its pages."""
+        return dict(self._list(folder))
 
     def is_empty(self, folder: str) -> bool:
         """Tell whether nothing is in ``folder`` now. Cost: 0 when its listing is known, else 1."""

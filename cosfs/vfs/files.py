@@ -13,7 +13,9 @@ import logging
 import re
 import threading
 import uuid
+from collections import deque
 from concurrent.futures import Executor
+from typing import Final
 
 from cosfs import paths
 from cosfs.errors import NotFound, StoreError, StoreFailed
@@ -26,6 +28,9 @@ from cosfs.vfs.pending import Pending
 from cosfs.vfs.types import Caller, FilesUsage, NotStored
 
 log = logging.getLogger(__name__)
+
+#: The second half of a rename over an open file follows its first within this time, in seconds.
+_SURE_S: Final = 0.5
 
 #: What libfuse 2 renames an open file to when it is unlinked or replaced.
 _HIDDEN = re.compile(r"\.fuse_hidden[0-9a-f]{16,24}")
@@ -44,7 +49,10 @@ class OpenFiles:
         self._lock = threading.Lock()
         self._by_path: dict[str, OpenFile] = {}
         self._descriptors: HandleTable[Descriptor] = HandleTable()
+        #: Files that are open under a name which has another version by now.
+        self._outdated: dict[str, set[OpenFile]] = {}
         self._hidden: set[str] = set()
+        self._unsure: deque[tuple[OpenFile, float]] = deque()
         self._thread = threading.local()
         self.pending = Pending(services.spool_folder)
 
@@ -108,23 +116,56 @@ class OpenFiles:
 
     # -- opening -----------------------------------------------------------------------------
 
-    def open(self, path: str, entry: Entry | None, caller: Caller) -> tuple[int, Descriptor]:
-        """Open the file at ``path``: ``entry`` as the store has it, ``None`` for a new one."""
+    def join(self, path: str, caller: Caller) -> tuple[int, Descriptor] | None:
+        """Open the file at ``path`` if it has local bytes; ``None`` if it has none."""
         opener = processes.thread_group(caller.pid)
         with self._lock:
             file = self._by_path.get(path)
-            if file is None or self._is_outdated(file, entry):
-                # Descriptors of the outdated version keep their own object.
+            if file is None or not file.has_local_state:
+                return None
+            return self._describe(file, opener)
+
+    def open(self, path: str, entry: Entry, caller: Caller) -> tuple[int, Descriptor]:
+        """Open the file at ``path``, ``entry`` as the store has it, or its local bytes."""
+        opener = processes.thread_group(caller.pid)
+        with self._lock:
+            file = self._by_path.get(path)
+            if file is not None and self._is_outdated(file, entry):
+                # Its descriptors keep their own object, which goes on with the old version.
+                self._outdated.setdefault(path, set()).add(file)
+                file = None
+            if file is None:
                 file = self._by_path[path] = OpenFile(self._services, path, entry)
-            descriptor = Descriptor(file, opener)
-            file.descriptors.add(descriptor)
+            return self._describe(file, opener)
+
+    def create(self, path: str, caller: Caller) -> tuple[int, Descriptor]:
+        """Make a new file at ``path`` and open it.
+
+        One that is open there without local bytes was removed by somebody else: its descriptors
+        keep it.
+        """
+        opener = processes.thread_group(caller.pid)
+        with self._lock:
+            file = self._by_path.get(path)
+            if file is None or not file.has_local_state:
+                if file is not None:
+                    self._outdated.setdefault(path, set()).add(file)
+                file = self._by_path[path] = OpenFile(self._services, path, None)
+            return self._describe(file, opener)
+
+    def _describe(self, file: OpenFile, opener: int) -> tuple[int, Descriptor]:
+        descriptor = Descriptor(file, opener)
+        file.descriptors.add(descriptor)
         return self._descriptors.add(descriptor), descriptor
 
+    def has_outdated(self, path: str) -> bool:
+        """Tell whether somebody still reads another version of ``path`` than a new open does."""
+        return bool(self._outdated.get(path))
+
     @staticmethod
-    def _is_outdated(file: OpenFile, entry: Entry | None) -> bool:
+    def _is_outdated(file: OpenFile, entry: Entry) -> bool:
         return (
             not file.has_local_state
-            and entry is not None
             and file.entry is not None
             and file.entry.version != entry.version
         )
@@ -147,6 +188,7 @@ class OpenFiles:
 
     def release(self, fh: int) -> None:
         """End a descriptor. What is left is stored; what cannot be is kept as pending."""
+        self.settle_hidden()
         descriptor = self._descriptors.remove(fh)
         file = descriptor.file
         with self._lock:
@@ -159,8 +201,8 @@ class OpenFiles:
         with self._lock:
             file.descriptors.discard(descriptor)
             last = not file.descriptors
-            if last and self._by_path.get(file.path) is file:
-                del self._by_path[file.path]
+            if last:
+                self._forget(file)
         if last:
             self._end(file)
 
@@ -175,29 +217,41 @@ class OpenFiles:
             file.descriptors.discard(descriptor)
             if file.descriptors:
                 return
-            if self._by_path.get(file.path) is file:
-                del self._by_path[file.path]
+            self._forget(file)
         file.close()
+
+    def _forget(self, file: OpenFile) -> None:
+        """Take a file without descriptors out of the tables. Called under the lock."""
+        if self._by_path.get(file.path) is file:
+            del self._by_path[file.path]
+        for path, outdated in list(self._outdated.items()):
+            outdated.discard(file)
+            if not outdated:
+                del self._outdated[path]
 
     def store_now(self, file: OpenFile) -> None:
         """Store ``file`` outside of any descriptor's end. Raises ``StoreFailed``."""
         self._store(file)
 
     def store_all(self) -> list[NotStored]:
-        """Store every dirty file, in parallel; return what could not be, kept as pending."""
+        """Store every dirty file, in parallel, and end all; return what is not stored but kept.
+
+        To be called when no other call comes any more.
+        """
         with self._lock:
-            files = [file for file in self._by_path.values() if file.is_dirty]
+            files = list(self._by_path.values())
         failures = list(self._executor.map(self._last_chance, files))
-        log.debug("stored %d open files, %d failed", len(files), sum(failures))
+        log.debug("%d files were open, %d could not be stored", len(files), sum(failures))
         return self.pending.not_stored()
 
     def _last_chance(self, file: OpenFile) -> bool:
         try:
             self._store(file)
-        except StoreFailed:
-            self._keep(file)
-            return True
-        return False
+        except StoreFailed as error:
+            log.debug("the last chance of %r has passed: %s", file.path, error)
+        is_lost = file.is_dirty
+        self._end(file)
+        return is_lost
 
     def _store(self, file: OpenFile) -> None:
         if file.store():
@@ -256,7 +310,8 @@ class OpenFiles:
         file.settle()
         if file.entry is not None:
             orphan = f"{WORK_FOLDER}/orphans/{uuid.uuid4().hex}"
-            self._services.journal.put("orphans", orphan, {"path": old})
+            # Whether it was removed, or is about to be replaced, shows only with the next call.
+            self._services.journal.put("orphans", orphan, {"path": old, "is_sure": False})
             self._services.store.move_file(old, orphan, overwrite=True)
             file.store_path = orphan
         with self._lock:
@@ -267,23 +322,43 @@ class OpenFiles:
             file.path = hidden
             self._by_path[hidden] = file
             self._hidden.add(hidden)
-        self._thread.just_hidden = old, file
+        now = self._services.clock.monotonic()
+        self._thread.just_hidden = old, file, now
+        self._unsure.append((file, now))
         return True
 
     def just_hidden(self, path: str) -> OpenFile | None:
-        """Return the file that this thread's call before this one hid at ``path``.
+        """Return the file that this thread's call right before this one hid at ``path``.
 
         libfuse renames a file over an open one in two calls of one thread.
         """
-        hidden, file = getattr(self._thread, "just_hidden", ("", None))
-        self._thread.just_hidden = "", None
-        return file if hidden == path else None
+        hidden, file, when = getattr(self._thread, "just_hidden", ("", None, 0.0))
+        self._thread.just_hidden = "", None, 0.0
+        is_recent = self._services.clock.monotonic() - when < _SURE_S
+        return file if hidden == path and is_recent else None
+
+    def settle_hidden(self, *, all_of_them: bool = False) -> None:
+        """Note in the journal which files were surely removed, not replaced by halves.
+
+        Should the mount die before, the next one gives such a file its name back.
+        """
+        now = self._services.clock.monotonic()
+        while self._unsure and (all_of_them or now - self._unsure[0][1] >= _SURE_S):
+            file, _ = self._unsure.popleft()
+            if file.entry is not None and file.removed and not file.is_misplaced:
+                record = {"path": file.path, "is_sure": True}
+                self._services.journal.put("orphans", file.store_path, record)
 
     def unhide(self, file: OpenFile, path: str) -> None:
-        """Give a hidden file its name back, as nothing came in its place."""
+        """Give a hidden file its name back, as nothing came in its place.
+
+        Raises ``StoreError``: it is still without a name, and is tried again when it ends.
+        """
         orphan = file.store_path
         if file.entry is not None:
+            file.is_misplaced = True
             self._services.store.move_file(orphan, path, overwrite=False)
+            file.is_misplaced = False
             self._services.journal.drop("orphans", orphan)
         with self._lock:
             self._hidden.discard(file.path)
@@ -295,6 +370,9 @@ class OpenFiles:
     def _delete_orphan(self, file: OpenFile) -> None:
         if file.entry is None:
             return
+        if file.is_misplaced:
+            self._find_place(file)
+            return
         try:
             self._services.store.delete_file(file.store_path)
         except NotFound:
@@ -304,3 +382,16 @@ class OpenFiles:
             log.warning("orphan %s could not be removed: %s", file.store_path, error)
             return
         self._services.journal.drop("orphans", file.store_path)
+
+    def _find_place(self, file: OpenFile) -> None:
+        """Give a file its name back that lost it to a rename which failed."""
+        orphan = file.store_path
+        record = self._services.journal.all("orphans").get(orphan, {})
+        path = record.get("path", "")
+        try:
+            self._services.store.move_file(orphan, path, overwrite=False)
+        except StoreError as error:
+            log.error("%r lies in %s: the next mount gives it its name: %s", path, orphan, error)
+            return
+        self._services.journal.drop("orphans", orphan)
+        self._services.catalog.cache.forget(path)

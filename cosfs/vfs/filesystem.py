@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
@@ -19,7 +19,7 @@ from typing import Final
 from cosfs import paths
 from cosfs.clock import Clock
 from cosfs.config import CacheOptions, DataOptions, ViewOptions
-from cosfs.errors import IsFolder, NotFound, Stale, StoreFailed
+from cosfs.errors import IsFolder, NotFound, Stale
 from cosfs.model import Attributes, Entry, Kind, Metadata
 from cosfs.store.base import Store
 from cosfs.vfs.attributes import AttributeKeeper
@@ -36,7 +36,7 @@ from cosfs.vfs.kernelview import KernelView
 from cosfs.vfs.leftovers import Leftovers
 from cosfs.vfs.metacache import MetaCache, Unknown
 from cosfs.vfs.names import Names
-from cosfs.vfs.openfile import Services
+from cosfs.vfs.openfile import Descriptor, Services
 from cosfs.vfs.pathlocks import PathLocks
 from cosfs.vfs.recovery import Recovery
 from cosfs.vfs.statsahead import WINDOW
@@ -66,15 +66,18 @@ class FileSystem:
         journal_file: Path,
     ) -> None:
         # A pool's threads start with its first task: none before start(), which a fork may precede.
-        lookups, ahead, content, changes = self._pools = [
+        lookups, ahead, content, changes, moves = self._pools = [
             ThreadPoolExecutor(threads, thread_name_prefix=name)
             for name, threads in (
                 ("lookup", data.parallel),
                 ("ahead", WINDOW),
                 ("content", data.parallel),
                 ("change", data.parallel),
+                # Of their own, as those of a folder's rename are waited for under its locks.
+                ("move", data.parallel),
             )
         ]
+        self._changes = changes
         self._store = store
         self._clock = clock
         self._cache = MetaCache(cache, clock)
@@ -113,14 +116,14 @@ class FileSystem:
         self._attrs = AttrsBuilder(view, clock.wall_ns())
         self._kernel = KernelView()
         self._status = Status(
-            self._catalog, self._keeper, self._files, self._attrs, self._kernel, clock
+            self._catalog, self._keeper, self._files, self._attrs, self._kernel, locks, clock
         )
         self._names = Names(
             store,
             self._catalog,
             self._keeper,
             self._files,
-            Folders(store, self._catalog, self._files, changes),
+            Folders(store, self._catalog, self._files, moves),
             blocks,
             self._status,
             self._attrs,
@@ -139,7 +142,9 @@ class FileSystem:
 
     def start(self) -> None:
         """Begin to serve: after the fork. Finishes first what a killed mount had begun."""
-        Recovery(self._store, self._journal, self._names).run()
+        recovery = Recovery(self._store, self._journal, self._names)
+        recovery.run()
+        self._changes.submit(recovery.clean)
         self._keeper.start()
 
     def stop(self) -> list[NotStored]:
@@ -147,13 +152,14 @@ class FileSystem:
         if self._is_stopped:
             return []
         self._is_stopped = True
+        self._files.settle_hidden(all_of_them=True)
         not_stored = self._files.store_all()
         for path, error in self._keeper.stop():
             kept_in = str(self._journal.file)
             not_stored.append(NotStored(path, f"attributes: {error}", kept_in))
-        self._journal.close()
         for pool in self._pools:
             pool.shutdown(wait=True, cancel_futures=True)
+        self._journal.close()
         self._store.close()
         return not_stored
 
@@ -264,16 +270,33 @@ class FileSystem:
         Cost: 0 when the entry is known, else 1.
         """
         refuse_reserved(path)
-        entry = None
-        if self._files.local_at(path) is None:
-            entry = self._revalidated(path)
-        fh, descriptor = self._files.open(path, entry, caller)
+        fh, descriptor = self._open(path, caller)
         file = descriptor.file
         if flags & os.O_TRUNC:
-            file.truncate(0)
+            self._abandoning_on_failure(fh, lambda: file.truncate(0))
+            self._kernel.changed(path, 0)
         version = file.entry.version if file.entry is not None else None
         keep, direct = self._kernel.opened(path, None if file.is_dirty else version, file.size)
+        if self._files.has_outdated(path):
+            # Reads of the old version's descriptors would fill the pages of this one.
+            self._kernel.mixed(path)
+            keep, direct = False, True
         return Opened(fh, keep, direct)
+
+    def _open(self, path: str, caller: Caller) -> tuple[int, Descriptor]:
+        """Join the file that is open at ``path`` with local bytes, or open what the store has."""
+        joined = self._files.join(path, caller)
+        if joined is not None:
+            return joined
+        # Not in the table, so whatever was written here is stored and known to the cache.
+        return self._files.open(path, self._revalidated(path), caller)
+
+    def _abandoning_on_failure(self, fh: int, change: Callable[[], object]) -> None:
+        try:
+            change()
+        except Exception:
+            self._files.abandon(fh)
+            raise
 
     def _revalidated(self, path: str) -> Entry:
         known = self._cache.lookup(path)
@@ -296,7 +319,7 @@ class FileSystem:
         """
         refuse_reserved(path)
         self._store.check_path(path)
-        fh, descriptor = self._files.open(path, None, caller)
+        fh, descriptor = self._files.create(path, caller)
         given = Attributes(mode=stat.S_IFREG | mode & 0o7777, uid=caller.uid, gid=caller.gid)
         attributes = self._attrs.explicit(given, is_folder=False)
         descriptor.file.exclusive = bool(flags & os.O_EXCL)
@@ -307,11 +330,7 @@ class FileSystem:
         self._status.touch_folder(paths.parent(path))
         self._kernel.told(path, descriptor.file.size)
         if descriptor.file.exclusive and self._excl_at_open:
-            try:
-                self._files.store_now(descriptor.file)
-            except StoreFailed:
-                self._files.abandon(fh)
-                raise
+            self._abandoning_on_failure(fh, lambda: self._files.store_now(descriptor.file))
         return Opened(fh, keep_cache=False, direct_io=False)
 
     def read(self, fh: int, offset: int, size: int) -> bytes:
@@ -338,22 +357,17 @@ class FileSystem:
         Raises ``StoreFailed``; the file is then as it was. Cost: that of an overwrite.
         """
         refuse_reserved(path)
-        entry = None
-        if self._files.local_at(path) is None:
-            entry = self._catalog.get(path)
-            if entry.is_folder:
-                raise IsFolder(path)
-        fh, descriptor = self._files.open(path, entry, caller)
+        fh, descriptor = self._open(path, caller)
         file = descriptor.file
-        try:
+
+        def change() -> None:
             file.truncate(length)
-            self._kernel.changed(path, length)
             if not file.descriptors_that_wrote():
                 self._files.store_now(file)
-        except StoreFailed:
-            self._kernel.forget(path)
-            self._files.abandon(fh)
-            raise
+
+        self._kernel.forget(path)
+        self._abandoning_on_failure(fh, change)
+        self._kernel.changed(path, length)
         self._files.release(fh)
 
     def flush(self, fh: int, caller: Caller) -> None:

@@ -36,7 +36,8 @@ class Folders:
 
     def make(self, path: str) -> Entry:
         """Create a folder. Raises ``AlreadyExists``. Cost: 1."""
-        entry = self._store.make_folder(path)
+        with self._catalog.unsure_if_lost(path):
+            entry = self._store.make_folder(path)
         self._catalog.cache.put_new_folder(path, entry)
         return entry
 
@@ -47,7 +48,8 @@ class Folders:
         """
         if self._files.unstored_in(path) or not self._catalog.is_empty(path):
             raise FolderNotEmpty("the folder is not empty", path=path)
-        self._drop(path)
+        with self._catalog.unsure_if_lost(path):
+            self._drop(path)
         self._catalog.cache.remove(path)
 
     def keep(self, path: str) -> None:
@@ -67,7 +69,7 @@ class Folders:
             self._catalog.cache.put(path, replace(entry, implied=False))
 
     def rename(
-        self, old: str, new: str, before_move: Callable[[str, Entry], T]
+        self, old: str, new: str, before_move: Callable[[str, Entry], T], *, overwrite: bool
     ) -> list[tuple[str, Entry, T]]:
         """Rename a folder with everything below it.
 
@@ -85,7 +87,7 @@ class Folders:
             for folder, entry in folders:
                 self._copy_folder(folder, entry, paths.moved(folder, old, new))
                 notes.append(before_move(folder, entry))
-            notes += self._move_all(files, old, new, before_move)
+            notes += self._move_all(files, old, new, before_move, overwrite)
             for folder, _ in reversed(folders):
                 self._drop(folder)
         finally:
@@ -104,7 +106,7 @@ class Folders:
         folders = [(top, self._catalog.get(top))]
         files: list[tuple[str, Entry]] = []
         for folder, _ in folders:  # grows while it is walked
-            for name, entry in self._catalog.listing(folder).items():
+            for name, entry in self._catalog.fresh_listing(folder).items():
                 found = folders if entry.is_folder else files
                 found.append((paths.join(folder, name), entry))
         return folders, files
@@ -142,14 +144,18 @@ class Folders:
         old: str,
         new: str,
         before_move: Callable[[str, Entry], T],
+        overwrite: bool,
     ) -> list[T]:
         def move(file: tuple[str, Entry]) -> T | StoreError:
             path, entry = file
+            target = paths.moved(path, old, new)
             try:
                 note = before_move(path, entry)
-                self._store.move_file(path, paths.moved(path, old, new), overwrite=True)
+                self._store.move_file(path, target, overwrite=overwrite)
             except StoreError as error:
                 return error
+            # At once, as somebody may be reading it.
+            self._files.renamed(path, target)
             return note
 
         results = list(self._executor.map(move, files))

@@ -53,6 +53,21 @@ class KernelView:
             keep = version is not None and bool(version.digest) and held == version
             return keep, self._told.get(path) != size
 
+    def renamed(self, old: str, new: str) -> None:
+        """Note that the kernel knows the file at ``old`` as ``new``."""
+        with self._lock:
+            self._told.pop(new, None)
+            self._pages.pop(new, None)
+            if old in self._told:
+                self._told[new] = self._told.pop(old)
+            if old in self._pages:
+                self._pages[new] = self._pages.pop(old)
+
+    def mixed(self, path: str) -> None:
+        """Note that the kernel may hold pages of two versions of ``path``: none is to be kept."""
+        with self._lock:
+            self._pages.pop(path, None)
+
     def forget(self, path: str) -> None:
         """Forget a name that is gone."""
         with self._lock:

@@ -149,9 +149,15 @@ class MetaCache:
             listed = [
                 entry for listing in self._listings.values() for entry in listing.entries.values()
             ]
-            single = [entry for entry in self._entries.values() if entry is not None]
+            # Names that were asked for before their folder was listed stand in both.
+            alone = [
+                entry
+                for path, entry in self._entries.items()
+                if paths.parent(path) not in self._listings
+            ]
+            single = [entry for entry in alone if entry is not None]
             return CacheUsage(
-                names=len(listed) + len(self._entries),
+                names=len(listed) + len(alone),
                 listings=len(self._listings),
                 hits=self._hits,
                 misses=self._misses,
@@ -215,23 +221,34 @@ class MetaCache:
     ) -> dict[str, Entry]:
         """Believe a complete listing; return a snapshot of what is true now.
 
-        ``settled`` holds what stats said of the ``doubts``. Own changes are laid over the rest.
+        ``settled`` holds what stats said of the ``doubts``. Own changes are laid over the rest; a
+        listing that contradicts one is not kept, as it may be somebody else who is right.
         """
         with self._lock:
+            contradicts = False
             for name, change in self._own.in_folder(folder):
-                truth = _truth(change, entries.get(name), generation)
+                listed = entries.get(name)
+                truth = _truth(change, listed, generation)
                 path = paths.join(folder, name)
-                if path in settled and change.number <= generation:
+                if change.number <= generation and path in settled:
                     truth = settled[path]
+                elif change.number <= generation and _differs(change.entry, listed):
+                    contradicts = True
                 if truth is None:
                     entries.pop(name, None)
                 else:
                     entries[name] = truth
             self._learn_mark(folder, marked)
-            if generation >= self._own.floor and len(entries) < self._listings.maxsize:
+            is_believed = generation >= self._own.floor and not contradicts
+            if is_believed and len(entries) < self._listings.maxsize:
                 self._listings[folder] = Listing(entries)
                 return dict(entries)
             return entries
+
+    def learn_metadata(self, path: str, version: Version, metadata: Metadata) -> None:
+        """Believe what this mount has made of an object's metadata; its content may be older."""
+        with self._lock:
+            self._metadata[path] = (version, metadata)
 
     # -- own changes -----------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import stat
 from dataclasses import replace
@@ -17,6 +18,8 @@ from cosfs.errors import (
     NameTooLong,
     NotFound,
     NotPermitted,
+    ObjectChanged,
+    StoreError,
 )
 from cosfs.model import Attributes, BytesSource, Entry, Metadata
 from cosfs.store.base import Store
@@ -33,6 +36,8 @@ from cosfs.vfs.openfile import OpenFile
 from cosfs.vfs.pathlocks import PathLocks
 from cosfs.vfs.status import Status, refuse_reserved, version_of
 from cosfs.vfs.types import Caller
+
+log = logging.getLogger(__name__)
 
 #: A file younger than this is renamed without storing its time: for everybody else it is as new.
 _FRESH_NS: Final = 2 * 10**9
@@ -89,8 +94,9 @@ class Names:
     def rmdir(self, path: str) -> None:
         """Remove an empty folder. Raises ``FolderNotEmpty``. Cost: 1, and 1 to see that it is."""
         refuse_reserved(path)
-        self._folders.remove(path)
-        self._keeper.gone(path)
+        with self._locks.holding_trees(path):
+            self._folders.remove(path)
+            self._keeper.gone(path)
         self._note_gone(path)
 
     def symlink(self, path: str, target: str, caller: Caller) -> None:
@@ -112,7 +118,7 @@ class Names:
             raise NotPermitted(path, "attrs=none stores plain files only")
         given = Attributes(mode=mode, uid=caller.uid, gid=caller.gid, rdev=rdev or None)
         attributes = self._attrs.explicit(given, is_folder=False)
-        with self._locks.holding(path):
+        with self._locks.holding(path), self._catalog.unsure_if_lost(path):
             self._keeper.ensure_mark(paths.parent(path))
             entry = self._store.write_file(
                 path,
@@ -130,6 +136,14 @@ class Names:
         entry = self._catalog.get(path)
         if not stat.S_ISLNK(self._status.getattr(path).mode):
             raise InvalidArgument(path, "not a symbolic link")
+        try:
+            return self._read_link(path, entry)
+        except (NotFound, ObjectChanged):
+            # Replaced by somebody else: a link is read whole, so what is there now will do.
+            self._cache.forget(path)
+            return self._read_link(path, self._catalog.get(path))
+
+    def _read_link(self, path: str, entry: Entry) -> str:
         content = Content.of(entry.version, path, entry.mtime_ns)
         return os.fsdecode(self._blocks.read(content, lambda: path, 0, entry.size))
 
@@ -138,13 +152,14 @@ class Names:
         refuse_reserved(path)
         if self._files.unlink_hidden(path):
             return
-        try:
-            self._store.delete_file(path)
-        except NotFound:
+        with self._locks.holding(path), self._catalog.unsure_if_lost(path):
+            try:
+                self._store.delete_file(path)
+            except NotFound:
+                self._cache.remove(path)
+                raise
             self._cache.remove(path)
-            raise
-        self._cache.remove(path)
-        self._keeper.gone(path)
+            self._keeper.gone(path)
         self._kernel.forget(path)
         self._note_gone(path)
 
@@ -157,33 +172,40 @@ class Names:
         refuse_reserved(new)
         self._store.check_path(new)
         replaced = self._files.just_hidden(new)
-        with self._locks.holding(old, new):
-            try:
-                self._rename(old, new)
-            except Exception:
-                if replaced is not None:
-                    self._put_back(replaced, new)
-                raise
+        self._files.settle_hidden()
+        is_folder = self._files.at(old) is None and self._catalog.get(old).is_folder
+        hold = self._locks.holding_trees if is_folder else self._locks.holding
+        try:
+            with hold(old, new):
+                self._rename(old, new, is_folder=is_folder)
+        except Exception:
+            if replaced is not None:
+                self._put_back(replaced, new)
+            raise
         self._note_gone(old)
         self._status.touch_folder(paths.parent(new))
 
-    def _rename(self, old: str, new: str) -> None:
+    def _rename(self, old: str, new: str, *, is_folder: bool) -> None:
         if self._files.hide(old, new, self._keeper.unsent(old)):
             self._cache.move_times(old, new)
             self._keeper.gone(old)
             self._cache.remove(old)
             return
-        file = self._files.at(old)
-        if file is not None or not self._catalog.get(old).is_folder:
-            self._rename_file(old, new, file)
-        else:
+        if is_folder:
             self._rename_folder(old, new)
-        self._kernel.forget(old)
-        self._kernel.forget(new)
+            self._kernel.forget(new)
+            self._kernel.forget(old)
+        else:
+            self._rename_file(old, new, self._files.at(old))
+            self._kernel.renamed(old, new)
 
     def _put_back(self, replaced: OpenFile, path: str) -> None:
         """Give an open file its name back: what was to replace it could not."""
-        self._files.unhide(replaced, path)
+        try:
+            self._files.unhide(replaced, path)
+        except StoreError as error:
+            log.error("%r has lost its name to a rename that failed: %s", path, error)
+            return
         if replaced.entry is not None:
             self._cache.put(path, replaced.entry)
             self._keeper.change(path, replaced.attributes)
@@ -201,7 +223,8 @@ class Names:
             self._keeper.ensure_mark(paths.parent(new))
         times = self._cache.times(old, entry.version)
         metadata = self._cache.metadata(old, entry.version)
-        self._store.move_file(old, new, overwrite=True)
+        with self._catalog.unsure_if_lost(old, new):
+            self._store.move_file(old, new, overwrite=True)
         self._files.renamed(old, new)
         self._cache.move_times(old, new)
         self._cache.remove(old)
@@ -236,7 +259,7 @@ class Names:
             raise InvalidArgument(new, "a folder cannot become its own child")
         self._journal.put("renames", old, {"new": new})
         try:
-            self._move_folder(old, new)
+            self._move_folder(old, new, overwrite=False)
         finally:
             # A failure is told: whoever asked may ask again, or have changed his mind.
             self._journal.drop("renames", old)
@@ -244,9 +267,9 @@ class Names:
     def finish_rename(self, old: str, new: str) -> None:
         """Finish a rename of a folder that a killed mount had begun."""
         if self._catalog.find(old) is not None:
-            self._move_folder(old, new)
+            self._move_folder(old, new, overwrite=True)
 
-    def _move_folder(self, old: str, new: str) -> None:
+    def _move_folder(self, old: str, new: str, *, overwrite: bool) -> None:
         def look(path: str, entry: Entry) -> tuple[Attributes, Times, Metadata | None]:
             attributes = self._keeper.of(path, entry)
             times = self._cache.times(path, version_of(entry))
@@ -254,7 +277,7 @@ class Names:
 
         if self._keeper.of(old, self._catalog.get(old)) != Attributes():
             self._keeper.ensure_mark(paths.parent(new))
-        moved = self._folders.rename(old, new, look)
+        moved = self._folders.rename(old, new, look, overwrite=overwrite)
         self._files.renamed(old, new)
         self._keeper.renamed(old, new)
         for path, entry, (attributes, times, metadata) in moved:

@@ -98,6 +98,8 @@ class OpenFile:
         #: What the store holds; ``None`` before the first store of a new file.
         self.entry = entry
         self.removed = False
+        #: Its name was taken for a rename that failed, and it could not be given back.
+        self.is_misplaced = False
         #: Changes of attributes that are not stored, once the name was removed: nor will they be.
         self.attributes = Attributes()
         #: The first store must not replace a file that somebody else made (O_EXCL).
@@ -108,6 +110,9 @@ class OpenFile:
         #: Why the bytes as they are could not be stored: told to all that wrote, until they change
         #: or a store succeeds.
         self.failure: StoreFailed | None = None
+        self._attempts = 0
+        #: What the content that could not be stored completely is to carry.
+        self._kept: Metadata | None = None
         self._spool: Spool | None = spool
         self._dirty = entry is None or spool is not None
         #: Nothing of the old content is kept or was read: the last writer wins.
@@ -161,19 +166,29 @@ class OpenFile:
         Raises:
             Stale: somebody else replaced or removed the version that is open.
         """
+        while True:
+            with self._lock:
+                if self._spool is not None:
+                    self._fill(offset, offset + size)
+                    return self._spool.read_at(offset, size) if offset < self._size else b""
+                self._blind = False
+                content, where = self._content(), self.store_path
+            try:
+                return self._services.blocks.read(
+                    content, lambda: self.store_path, offset, size, descriptor.stream
+                )
+            except (ObjectChanged, NotFound) as error:
+                if self._is_ours_by_now(content, where):
+                    continue
+                self._services.catalog.cache.forget(self.path)
+                raise Stale(self.path, "replaced or removed by somebody else") from error
+
+    def _is_ours_by_now(self, content: Content, where: str) -> bool:
+        """Tell whether it is this mount that has written or renamed what was being read."""
         with self._lock:
-            if self._spool is not None:
-                self._fill(offset, offset + size)
-                return self._spool.read_at(offset, size) if offset < self._size else b""
-            self._blind = False
-            content = self._content()
-        try:
-            return self._services.blocks.read(
-                content, lambda: self.store_path, offset, size, descriptor.stream
+            return (
+                self._spool is not None or self._content() != content or self.store_path != where
             )
-        except (ObjectChanged, NotFound) as error:
-            self._services.catalog.cache.forget(self.path)
-            raise Stale(self.path, "replaced or removed by somebody else") from error
 
     def write(self, descriptor: Descriptor, offset: int, data: bytes) -> None:
         """Put ``data`` at ``offset``. Raises ``NoSpace`` when the spool's disk is full."""
@@ -196,7 +211,7 @@ class OpenFile:
     def descriptors_that_wrote(self) -> list[Descriptor]:
         """Return the descriptors with unstored writes."""
         with self._lock:
-            return [descriptor for descriptor in self.descriptors if descriptor.wrote]
+            return [descriptor for descriptor in list(self.descriptors) if descriptor.wrote]
 
     # -- storing -----------------------------------------------------------------------------
 
@@ -207,19 +222,24 @@ class OpenFile:
             StoreFailed: it could not be stored; its cause says why. The bytes stay here.
         Cost: 1 request up to the store's limit of one upload; 1 more when metadata is not known.
         """
+        seen = self._attempts
         while True:
             path = self.path
             # Held first: a rename, which holds it too, may change the path until then.
             with self._services.locks.holding(path):
                 if self.path == path:
-                    return self._store_as(path)
+                    return self._store_as(path, seen)
 
-    def _store_as(self, path: str) -> bool:
+    def _store_as(self, path: str, seen: int) -> bool:
         with self._lock:
             while self._storing:
                 self._lock.wait()
             if not self.is_dirty:
                 return False
+            if self.failure is not None and self._attempts != seen:
+                # Somebody tried while we waited: trying once more each would take for ever.
+                raise self.failure
+            self._attempts += 1
             assert self._spool is not None
             spool = self._spool
             self._storing = True
@@ -227,16 +247,19 @@ class OpenFile:
             with self._lock:
                 self._fill(0, self._size)
             mtime_ns = self._mtime_ns if self._mtime_is_set else None
-            kept = self._metadata_to_keep()
-            with self._services.keeper.travelling(path, kept, mtime_ns) as metadata:
+            self._kept = self._metadata_to_keep()
+            with self._services.keeper.travelling(path, self._kept, mtime_ns) as metadata:
                 entry = self._write(path, spool, metadata)
+            self._note_stored(entry, spool)
         except Exception as error:
             cause = error if isinstance(error, CosfsError) else CosfsError(repr(error))
             with self._lock:
                 self.failure = failure = StoreFailed(self.path, cause)
-                self._end_storing()
             raise failure from error
-        self._note_stored(entry, spool)
+        finally:
+            with self._lock:
+                self._storing = False
+                self._lock.notify_all()
         return True
 
     def _write(self, path: str, spool: Spool, metadata: Metadata) -> Entry:
@@ -343,6 +366,9 @@ class OpenFile:
         known = self._services.catalog.cache.metadata(self.path, self.entry.version)
         if known is not None:
             return known
+        if self._kept is not None:
+            # An attempt has failed after it looked; it may even have stored the content.
+            return self._kept
         try:
             now = self._services.store.stat_file(self.store_path)
         except NotFound:
@@ -364,15 +390,11 @@ class OpenFile:
             self._blind = False
             self._dirty = False
             self.failure = None
-            for descriptor in self.descriptors:
+            self._kept = None
+            for descriptor in list(self.descriptors):
                 descriptor.wrote = False
             if not self.removed:
                 cache.put(self.path, entry)
                 cache.set_times(self.path, entry.version, Times(mtime_ns=self._mtime_ns))
             if entry.size <= BLOCK_SIZE:
                 self._services.blocks.keep(self._content(), spool.read_at(0, entry.size))
-            self._end_storing()
-
-    def _end_storing(self) -> None:
-        self._storing = False
-        self._lock.notify_all()

@@ -17,7 +17,7 @@ def thread_group(pid: int) -> int:
             for line in status:
                 if line.startswith(b"Tgid:"):
                     return int(line[5:])
-    except (FileNotFoundError, ProcessLookupError):
+    except OSError:
         return 0
     return 0
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from cosfs.errors import CosfsError, NotFound
+from cosfs.errors import AlreadyExists, CosfsError, NotFound
 from cosfs.model import Entry, Metadata
 from cosfs.store.base import Store
 from cosfs.vfs.journal import Journal, overwrite_of
@@ -29,13 +29,28 @@ class Recovery:
         self._names = names
 
     def run(self) -> None:
-        """Finish everything. Cost: 0 after a mount that ended well."""
+        """Finish what programs would see. Cost: 0 after a mount that ended well."""
         for path, record in self._journal.all("renames").items():
             self._try("renames", path, partial(self._names.finish_rename, path, record["new"]))
         for path, record in self._journal.all("overwrites").items():
             self._try("overwrites", path, partial(self._restore, path, record))
+        for path, record in self._journal.all("orphans").items():
+            if not record["is_sure"]:
+                self._try("orphans", path, partial(self._place_orphan, path, record["path"]))
+
+    def clean(self) -> None:
+        """Delete what was removed while it was open: nobody waits for that."""
         for path in self._journal.all("orphans"):
             self._try("orphans", path, partial(self._store.delete_file, path))
+
+    def _place_orphan(self, orphan: str, path: str) -> None:
+        """Give a name back that was taken for a rename which then did not come."""
+        try:
+            self._store.move_file(orphan, path, overwrite=False)
+        except AlreadyExists:
+            self._store.delete_file(orphan)
+        else:
+            log.warning("%r lost its name to a rename and has it again", path)
 
     def _try(self, table: str, path: str, finish: Callable[[], None]) -> None:
         try:

@@ -18,6 +18,7 @@ from cosfs.vfs.files import OpenFiles
 from cosfs.vfs.kernelview import KernelView
 from cosfs.vfs.metacache import Times
 from cosfs.vfs.openfile import OpenFile
+from cosfs.vfs.pathlocks import PathLocks
 from cosfs.vfs.types import Attrs
 
 
@@ -31,6 +32,7 @@ class Status:
         files: OpenFiles,
         attrs: AttrsBuilder,
         kernel: KernelView,
+        locks: PathLocks,
         clock: Clock,
     ) -> None:
         self._catalog = catalog
@@ -39,6 +41,7 @@ class Status:
         self._files = files
         self._attrs = attrs
         self._kernel = kernel
+        self._locks = locks
         self._clock = clock
 
     def getattr(self, path: str, fh: int | None = None) -> Attrs:
@@ -102,6 +105,11 @@ class Status:
 
     def _change(self, path: str, attributes: Attributes, atime_ns: int | None = None) -> None:
         refuse_reserved(path)
+        # A store under way has read already what it carries; this must come after it.
+        with self._locks.holding(path):
+            self._change_locked(path, attributes, atime_ns)
+
+    def _change_locked(self, path: str, attributes: Attributes, atime_ns: int | None) -> None:
         file = self._files.local_at(path)
         times = Times(atime_ns=atime_ns, ctime_ns=self._clock.wall_ns())
         if file is None:

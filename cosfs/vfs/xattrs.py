@@ -109,7 +109,8 @@ class XAttrs:
         else:
             where, entry = path, self._catalog.get(path)
         known = replace(entry, metadata=self._catalog.metadata(where, entry))
-        self._store.set_metadata(where, known, metadata)
+        with self._catalog.unsure_if_lost(where):
+            self._store.set_metadata(where, known, metadata)
         self._catalog.own_metadata(where, known, metadata)
 
 

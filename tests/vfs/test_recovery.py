@@ -117,14 +117,32 @@ def test_metadata_that_an_unfinished_overwrite_lost_is_put_back(
 
 
 def test_what_lived_only_by_its_descriptors_ends_with_a_killed_mount(
-    fs: FileSystem, make_fs: MakeFs, store: MemoryStore
+    fs: FileSystem, make_fs: MakeFs, store: MemoryStore, clock: FakeClock
 ) -> None:
     write_file(fs, "/f", b"content")
     fh = open_file(fs, "/f", os.O_RDONLY)
     fs.rename("/f", HIDDEN)
     assert len(store.files()) == 1
+    clock.advance(1)
+    close(fs, open_file(fs, "/other", os.O_CREAT | os.O_WRONLY))
     heir = make_fs(journal_file=fs._journal.file)
-    assert store.files() == {} and names(heir, "/") == []
+    assert names(heir, "/") == ["other"]
+    assert heir.stop() == []
+    assert list(store.files()) == ["/other"]
+    close(fs, fh)
+
+
+def test_a_name_that_was_taken_for_a_rename_comes_back(
+    fs: FileSystem, make_fs: MakeFs, store: MemoryStore, expect_log: Callable[[str], None]
+) -> None:
+    expect_log("lost its name to a rename and has it again")
+    write_file(fs, "/target", b"content")
+    write_file(fs, "/source", b"new")
+    fh = open_file(fs, "/target", os.O_RDONLY)
+    fs.rename("/target", HIDDEN)  # killed before the second half
+    heir = make_fs(journal_file=fs._journal.file)
+    assert store.files() == {"/source": b"new", "/target": b"content"}
+    assert read_file(heir, "/target") == b"content"
     close(fs, fh)
 
 

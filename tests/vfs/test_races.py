@@ -1,0 +1,276 @@
+"""Two things at once: a store and a rename, a writer's end and a reader's beginning, an outage."""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import pytest
+
+from cosfs.errors import ConnectFailed, FileTooLarge, StoreFailed
+from cosfs.store.memory import MemoryStore
+from cosfs.vfs.filesystem import FileSystem
+from tests.fakeclock import FakeClock
+from tests.vfs.conftest import ME, MakeFs
+from tests.vfs.programs import close, names, open_file, read_file, write_file, write_unseen
+
+ExpectLog = Callable[[str], None]
+
+
+class Gate:
+    """Holds the calls of one store method until it is opened."""
+
+    def __init__(self, store: MemoryStore, method: str) -> None:
+        self._method = method
+        self._opened = threading.Event()
+        self.reached = threading.Event()
+        store.hook = self
+
+    def __call__(self, method: str, path: str) -> None:
+        if method == self._method:
+            self.reached.set()
+            assert self._opened.wait(20)
+
+    def open(self) -> None:
+        self._opened.set()
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(16) as executor:
+        yield executor
+
+
+def done(futures: list[Future[None]]) -> None:
+    for future in futures:
+        future.result(20)
+
+
+def test_opening_a_file_that_its_writer_is_just_releasing(
+    fs: FileSystem, store: MemoryStore, pool: ThreadPoolExecutor
+) -> None:
+    # close() does not wait for the release: another program opens between the two.
+    for number in range(300):
+        path, data = f"/f{number % 3}", b"%d" % number
+        fh = open_file(fs, path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
+        fs.write(fh, 0, data)
+        fs.flush(fh, ME)
+        released = pool.submit(fs.release, fh)
+        reader = fs.open(path, os.O_RDONLY, ME).fh
+        assert fs.read(reader, 0, 100) == data
+        close(fs, reader)
+        released.result(20)
+        assert store.files()[path] == data
+
+
+def test_a_file_stored_while_its_folder_is_renamed_gets_the_new_name(
+    fs: FileSystem, store: MemoryStore, pool: ThreadPoolExecutor
+) -> None:
+    fs.mkdir("/d", 0o755, ME)
+    write_file(fs, "/d/old", b"old content")
+    write_file(fs, "/d/other", b"other")
+    changed = open_file(fs, "/d/old", os.O_WRONLY)
+    fs.write(changed, 0, b"NEW")
+    new = open_file(fs, "/d/new", os.O_WRONLY | os.O_CREAT)
+    fs.write(new, 0, b"new file")
+    fs.chmod("/d/other", 0o600)
+    gate = Gate(store, "move_file")
+    renamed = pool.submit(fs.rename, "/d", "/e")
+    assert gate.reached.wait(20)
+    closed = [pool.submit(close, fs, fh) for fh in (changed, new)]
+    sent = pool.submit(fs._keeper.send, "/d/other")
+    gate.open()
+    done([renamed, sent, *closed])
+    assert store.files() == {
+        "/e/old": b"NEW content",
+        "/e/other": b"other",
+        "/e/new": b"new file",
+    }
+    assert names(fs, "/") == ["e"] and names(fs, "/e") == ["new", "old", "other"]
+    fs._keeper.send_all()
+    assert stat.S_IMODE(fs.getattr("/e/other").mode) == 0o600
+
+
+def test_a_reader_goes_on_while_the_folder_above_is_renamed(
+    fs: FileSystem, store: MemoryStore, make_fs: MakeFs
+) -> None:
+    write_unseen(store, "/d/f", b"content")
+    fh = open_file(fs, "/d/f", os.O_RDONLY)
+    fs.rename("/d", "/e")
+    assert fs.read(fh, 0, 100) == b"content"
+    close(fs, fh)
+
+
+def test_many_folders_are_renamed_while_their_attributes_are_sent(
+    fs: FileSystem, store: MemoryStore, pool: ThreadPoolExecutor, clock: FakeClock
+) -> None:
+    for number in range(12):
+        fs.mkdir(f"/d{number}", 0o755, ME)
+        write_file(fs, f"/d{number}/f", b"x")
+        fs.chmod(f"/d{number}", 0o700)
+    gate = Gate(store, "move_file")
+    renames = [pool.submit(fs.rename, f"/d{n}", f"/e{n}") for n in range(12)]
+    assert gate.reached.wait(20)
+    sending = pool.submit(fs._keeper.send_all)
+    gate.open()
+    done(renames)
+    sending.result(20)
+    fs._keeper.send_all()
+    assert [stat.S_IMODE(fs.getattr(f"/e{n}").mode) for n in range(12)] == [0o700] * 12
+
+
+def test_pages_of_two_versions_are_never_kept(
+    fs: FileSystem, store: MemoryStore, clock: FakeClock
+) -> None:
+    write_unseen(store, "/f", b"1" * 100)
+    old = open_file(fs, "/f", os.O_RDONLY)
+    write_unseen(store, "/f", b"2" * 100)
+    clock.advance(61)
+    fs.getattr("/f")
+    assert fs.open("/f", os.O_RDONLY, ME)[1:] == (False, True)
+    close(fs, old)
+    fs.getattr("/f")
+    assert fs.open("/f", os.O_RDONLY, ME)[1:] == (False, False)
+    assert fs.open("/f", os.O_RDONLY, ME)[1:] == (True, False)
+
+
+def test_metadata_survives_a_store_that_failed_after_the_content(
+    make_fs: MakeFs, store: MemoryStore, fs: FileSystem
+) -> None:
+    write_file(fs, "/f", b"old")
+    fs.setxattr("/f", "user.x-cos-meta-owner", b"me", create=False, replace=False)
+    other = make_fs()
+    fh = open_file(other, "/f", os.O_RDWR)
+    other.write(fh, 3, b" and new")
+    fail = [True]
+
+    def hook(method: str, path: str) -> None:
+        if method == "write_file" and fail.pop(0):
+            # The content arrives without what stands beside it.
+            write_unseen(store, "/f", b"old and new")
+            raise ConnectFailed("no route")
+
+    store.hook = hook
+    with pytest.raises(StoreFailed):
+        other.fsync(fh)
+    store.hook = None
+    other.fsync(fh)
+    close(other, fh)
+    assert make_fs().getxattr("/f", "user.x-cos-meta-owner") == b"me"
+    assert store.files() == {"/f": b"old and new"}
+
+
+def test_a_name_removed_elsewhere_can_be_created_again_beside_its_reader(
+    make_fs: MakeFs, store: MemoryStore
+) -> None:
+    fs = make_fs(ttl_s=0)
+    write_unseen(store, "/f", b"0123456789")
+    reader = open_file(fs, "/f", os.O_RDONLY)
+    with store.unseen():
+        store.delete_file("/f")
+    writer = fs.create("/f", 0o644, os.O_CREAT | os.O_WRONLY, ME).fh
+    assert fs.getattr("/f", writer).size == 0
+    fs.write(writer, 0, b"x")
+    close(fs, writer)
+    assert store.files() == {"/f": b"x"}
+    close(fs, reader)
+
+
+def test_a_change_of_mode_during_the_first_upload_is_not_lost(
+    fs: FileSystem, store: MemoryStore, make_fs: MakeFs, pool: ThreadPoolExecutor
+) -> None:
+    fh = open_file(fs, "/f", os.O_CREAT | os.O_WRONLY)
+    fs.write(fh, 0, b"x")
+    gate = Gate(store, "write_file")
+    closed = pool.submit(close, fs, fh)
+    assert gate.reached.wait(20)
+    changed = pool.submit(fs.chmod, "/f", 0o600)
+    gate.open()
+    done([closed, changed])
+    assert fs.stop() == []
+    assert stat.S_IMODE(make_fs().getattr("/f").mode) == 0o600
+
+
+def test_an_unexpected_error_stops_neither_the_sender_nor_the_file(
+    fs: FileSystem, store: MemoryStore, make_fs: MakeFs, expect_log: ExpectLog
+) -> None:
+    expect_log("cannot be sent")
+    write_file(fs, "/a", b"1")
+    write_file(fs, "/b", b"1")
+    broken = [True]
+
+    def hook(method: str, path: str) -> None:
+        if method in ("set_metadata", "write_file") and path == "/a" and broken:
+            raise ValueError("never foreseen")
+
+    store.hook = hook
+    for path in ("/a", "/b"):
+        fs.chmod(path, 0o600)
+    assert [path for path, _ in fs._keeper.send_all()] == ["/a"]
+    fh = open_file(fs, "/a", os.O_WRONLY)
+    fs.write(fh, 0, b"2")
+    with pytest.raises(StoreFailed):
+        fs.fsync(fh)
+    broken.clear()
+    fs.write(fh, 0, b"3")
+    close(fs, fh)
+    assert store.files()["/a"] == b"3"
+    assert stat.S_IMODE(make_fs().getattr("/b").mode) == 0o600
+
+
+def test_a_truncate_that_the_disk_refuses_leaves_nothing_behind(
+    fs: FileSystem, store: MemoryStore, make_fs: MakeFs, clock: FakeClock
+) -> None:
+    write_file(fs, "/f", b"0123")
+    with pytest.raises(FileTooLarge):
+        fs.truncate("/f", 1 << 62, ME)
+    write_unseen(store, "/f", b"by somebody else")
+    clock.advance(61)
+    assert read_file(fs, "/f") == b"by somebody else"
+
+
+def test_those_who_waited_for_a_failure_are_told_it_and_do_not_try_again(
+    fs: FileSystem, store: MemoryStore, pool: ThreadPoolExecutor
+) -> None:
+    names(fs, "/")
+    first = open_file(fs, "/f", os.O_CREAT | os.O_WRONLY)
+    handles = [first] + [open_file(fs, "/f", os.O_WRONLY) for _ in range(4)]
+    for fh in handles:
+        fs.write(fh, 0, b"x")
+    waiting, go = threading.Semaphore(0), threading.Event()
+
+    def hook(method: str, path: str) -> None:
+        if method == "write_file":
+            waiting.release()
+            assert go.wait(20)
+            raise ConnectFailed("no route")
+
+    store.hook = hook
+
+    def flush(fh: int) -> None:
+        with pytest.raises(StoreFailed):
+            fs.flush(fh, ME)
+
+    flushes = [pool.submit(flush, fh) for fh in handles]
+    assert waiting.acquire(timeout=20)
+    go.set()
+    done(flushes)
+    store.hook = None
+    assert store.requests["write_file"] <= 2
+    fs.fsync(first)
+    for fh in handles:
+        close(fs, fh)
+
+
+def test_what_is_stored_at_the_end_leaves_no_spool(
+    fs: FileSystem, store: MemoryStore
+) -> None:
+    fh = open_file(fs, "/f", os.O_CREAT | os.O_WRONLY)
+    fs.write(fh, 0, b"x")
+    fs.fsync(fh)
+    spool = fs._files._services.spool_folder
+    assert fs.stop() == []
+    assert list(spool.iterdir()) == []
