@@ -123,8 +123,6 @@ class CacheOptions:
     attrs: AttrsOption = "auto"
     #: Names; about 0.5 KiB each.
     max_entries: int = 300_000
-    #: Complete listings; their names count towards max_entries too.
-    max_listings: int = 20_000
 
 
 @dataclass(frozen=True, slots=True)

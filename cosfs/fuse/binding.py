@@ -6,9 +6,6 @@ a snapshot, so that 100,000 names come piece by piece), times, and names that ar
 Everything about threads and signals is in ``pool``.
 
 Importing this module needs libfuse 2; the import fails with ``OSError`` where it is missing.
-
-A program that waits in a call can be interrupted once a wait polls ``fuse_interrupted()`` in the
-thread of that call; this is the module to offer it.
 """
 
 from __future__ import annotations
