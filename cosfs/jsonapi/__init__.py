@@ -7,6 +7,6 @@
        ├──> signer ──> auth
        ├──> retry, codes
        └──> transport ──> wire, multipart, proxies        (the only user of requests)
-    slices ──> bucket, sha1
+    slices ──> bucket, sha1, team
     streams ──> api, ranges
 """

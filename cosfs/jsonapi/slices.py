@@ -10,7 +10,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -26,6 +26,7 @@ from cosfs.jsonapi import sha1
 from cosfs.jsonapi.bucket import BucketClient
 from cosfs.jsonapi.protocol import SLICE_SIZE
 from cosfs.jsonapi.replies import FileInfo, SliceList, SlicePart, SliceSession, UploadedFile
+from cosfs.jsonapi.team import Team
 from cosfs.model import Source
 
 _log = logging.getLogger(__name__)
@@ -289,7 +290,7 @@ class _Sending:
         self._session = session.session
         self._on_progress = on_progress
         self._lock = threading.Lock()
-        self._failure: BaseException | None = None
+        self._team = Team(self._work)
         self._complete: UploadedFile | None = None
         size = source.size
         slices = [
@@ -308,54 +309,23 @@ class _Sending:
         self._report(0)
         helpers = min(workers, len(self._todo)) - 1
         if executor is None:
-            self._run_with_threads(helpers)
+            self._team.run(helpers, "cosfs-slice")
         else:
-            self._run_with(executor, helpers)
-        if self._failure is not None:
-            raise self._failure
+            self._team.run_with(executor, helpers)
         return self._complete
-
-    def _run_with_threads(self, helpers: int) -> None:
-        threads = [
-            threading.Thread(target=self._work, name=f"cosfs-slice-{number}", daemon=True)
-            for number in range(helpers)
-        ]
-        for thread in threads:
-            thread.start()
-        self._work()
-        for thread in threads:
-            thread.join()
-
-    def _run_with(self, executor: Executor, helpers: int) -> None:
-        futures: list[Future[None]] = []
-        try:
-            for _ in range(helpers):
-                futures.append(executor.submit(self._work))
-        except RuntimeError:
-            _log.debug("the executor takes no more work: %d helpers", len(futures))
-        self._work()
-        for future in futures:
-            # One that never began must not touch the source later, one that did is waited for.
-            if not future.cancel():
-                future.result()
 
     def _work(self) -> None:
         while True:
             with self._lock:
-                if self._failure is not None or not self._todo:
+                if self._team.has_failed or not self._todo:
                     return
                 offset, length = self._todo.popleft()
-            try:
-                complete = self._bucket.slice_data(
-                    self._key, self._session, offset, self._source, length, self._sha
-                )
-                if complete is not None:
-                    self._complete = complete
-                self._report(length)
-            except BaseException as error:  # noqa: B036 - run() raises it when all have stopped
-                with self._lock:
-                    self._failure = self._failure or error
-                return
+            complete = self._bucket.slice_data(
+                self._key, self._session, offset, self._source, length, self._sha
+            )
+            if complete is not None:
+                self._complete = complete
+            self._report(length)
 
     def _report(self, length: int) -> None:
         with self._lock:

@@ -16,6 +16,7 @@ from cosfs.errors import IntegrityError, ObjectChanged, TruncatedBody
 from cosfs.jsonapi.client import JsonApi
 from cosfs.jsonapi.replies import Downloaded
 from cosfs.jsonapi.streams import ObjectStream
+from cosfs.jsonapi.team import Team
 from cosfs.jsonapi.wire import READ_SIZE
 from cosfs.sdk.localfile import LocalFile
 from cosfs.sdk.progress import Callback, Progress
@@ -151,37 +152,23 @@ class _Parts:
         self._lock = threading.Lock()
         self._todo = deque(range(0, size, PART_SIZE))
         self._first: Downloaded | None = None
-        self._failure: BaseException | None = None
+        self._team = Team(self._work)
 
     def run(self) -> tuple[str, str]:
-        threads = [
-            threading.Thread(target=self._work, name=f"cosfs-range-{number}", daemon=True)
-            for number in range(min(self._workers, len(self._todo)) - 1)
-        ]
-        for thread in threads:
-            thread.start()
-        self._work()
-        for thread in threads:
-            thread.join()
-        if self._failure is not None:
-            raise self._failure
+        self._team.run(min(self._workers, len(self._todo)) - 1, "cosfs-range")
         return self._digest(), _sha_of(self._first.etag if self._first else "")
 
     def _work(self) -> None:
-        try:
-            buffer = memoryview(bytearray(PART_SIZE))
-            while (offset := self._next()) is not None:
-                view = buffer[: min(PART_SIZE, self._size - offset)]
-                self._check(self._bucket.download(self._key, offset, view))
-                self._file.write_at(view, offset)
-                self._progress.add(len(view))
-        except BaseException as error:  # noqa: B036 - run() raises it when all have stopped
-            with self._lock:
-                self._failure = self._failure or error
+        buffer = memoryview(bytearray(PART_SIZE))
+        while (offset := self._next()) is not None:
+            view = buffer[: min(PART_SIZE, self._size - offset)]
+            self._check(self._bucket.download(self._key, offset, view))
+            self._file.write_at(view, offset)
+            self._progress.add(len(view))
 
     def _next(self) -> int | None:
         with self._lock:
-            return self._todo.popleft() if self._todo and self._failure is None else None
+            return self._todo.popleft() if self._todo and not self._team.has_failed else None
 
     def _check(self, part: Downloaded) -> None:
         with self._lock:

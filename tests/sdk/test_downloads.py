@@ -54,6 +54,23 @@ def test_what_arrives_is_what_is_stored(
     assert target.read_bytes() == data and only(tmp_path) == ["a"]
 
 
+def test_threads_that_cannot_be_started_are_done_without(
+    client: CosClient, folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = content(BIG, 67)
+    put(client, f"{folder}a", data)
+    start = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name.startswith("cosfs-range"):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    assert fetch(client, f"{folder}a", tmp_path / "a", max_con=4)["code"] == 0
+    assert (tmp_path / "a").read_bytes() == data
+
+
 def test_a_failed_download_leaves_what_was_there(
     client: CosClient, server: LocalServer, folder: str, tmp_path: Path
 ) -> None:

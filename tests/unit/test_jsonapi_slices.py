@@ -209,6 +209,24 @@ def test_an_executor_that_is_closed_does_not_stop_the_caller() -> None:
     assert bucket.content == SOURCE.data
 
 
+def test_threads_that_cannot_be_started_are_done_without(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    start, started = threading.Thread.start, list[threading.Thread]()
+
+    def refuse(thread: threading.Thread) -> None:
+        if len(started) == 2:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    bucket = FakeBucket()
+    assert upload(bucket, parallel=6) == DONE
+    assert bucket.content == SOURCE.data and len(started) == 2
+    assert not any(thread.is_alive() for thread in started)
+
+
 def test_progress_ends_at_the_size() -> None:
     bucket, seen = FakeBucket(), list[tuple[int, int]]()
     upload(bucket, on_progress=lambda *done: seen.append(done))
