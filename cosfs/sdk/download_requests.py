@@ -87,7 +87,8 @@ class DownloadFileRequest(_DownloadRequest):
         Args:
             local_filename: is replaced when the download is complete.
             range_start, range_end, headers: as for ``DownloadObjectRequest``.
-            max_con: ranges of a large file that are fetched at the same time; at most 32 are.
+            max_con: ranges of a large file that are fetched at the same time; at most 32 are. With
+                ``headers`` it comes in one stream.
         """
         super().__init__(bucket_name, cos_path)
         self.set_local_filename(local_filename)

@@ -97,7 +97,9 @@ class Fetch:
     def _fetch(self) -> tuple[str, str]:
         """Return the digest of what came, and the one it should have or ""."""
         wanted = self._wanted
-        if wanted.parallel > 1 and not wanted.is_partial and self._file.is_replaced:
+        # Parts are asked for without headers, which may decide what is sent.
+        is_plain = not wanted.is_partial and not wanted.headers
+        if wanted.parallel > 1 and is_plain and self._file.is_replaced:
             info = self._api.bucket(wanted.bucket).stat_file(wanted.key)
             if info.is_complete and info.filesize >= _PARALLEL_FROM:
                 progress = Progress(self._callback, info.filesize)

@@ -71,6 +71,18 @@ def test_threads_that_cannot_be_started_are_done_without(
     assert (tmp_path / "a").read_bytes() == data
 
 
+def test_headers_go_along_with_a_large_file_too(
+    client: CosClient, server: LocalServer, folder: str, tmp_path: Path
+) -> None:
+    data = content(BIG, 68)
+    put(client, f"{folder}a", data)
+    server.reset_stats()
+    headers = {"X-Test": "1"}
+    assert fetch(client, f"{folder}a", tmp_path / "a", max_con=4, headers=headers)["code"] == 0
+    assert server.stats()["requests"]["by_op"]["download"] == 1
+    assert (tmp_path / "a").read_bytes() == data
+
+
 def test_a_failed_download_leaves_what_was_there(
     client: CosClient, server: LocalServer, folder: str, tmp_path: Path
 ) -> None:
