@@ -4,6 +4,7 @@ Owns its options, its parts and their order at start and stop; must not know wha
 """
 
 import asyncio
+import logging
 import socket
 import threading
 import time
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from cosfs.server.calls import Context
 from cosfs.server.control import Counters
@@ -30,6 +32,21 @@ _POOL_THREADS = 8
 _LINE_BYTES = 64 << 10
 _READ_BUFFER_BYTES = 1 << 20
 _DEFAULT_BUCKET = "demo"
+
+
+def _hide_request(record: logging.LogRecord) -> bool:
+    """Cut what aiohttp quotes of a request it cannot read: signatures may be in there."""
+    error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, web.RequestPayloadError):
+        return False  # The door has answered, or the client is gone.
+    if isinstance(error, HttpProcessingError):
+        record.msg, record.args = f"{record.getMessage()}: {type(error).__name__}", ()
+        record.exc_info = None
+    return True
+
+
+_http_logger = logging.getLogger("cosfs.server.http")
+_http_logger.addFilter(_hide_request)
 
 
 @dataclass(frozen=True)
@@ -106,6 +123,7 @@ class Server:
         self._http = web.Server(
             self._door.handle,
             access_log=None,
+            logger=_http_logger,
             read_bufsize=_READ_BUFFER_BYTES,
             max_line_size=_LINE_BYTES,
             max_field_size=_LINE_BYTES,

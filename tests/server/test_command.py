@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -76,6 +77,31 @@ def test_access_log_holds_no_signature(tmp_path: Path) -> None:
     assert "stat 403 -97" in text and "wrong HMAC over" in text
     for secret in (server.secret_key, sign, wrong, sign[:20], "_server"):
         assert secret not in text
+
+
+UNREADABLE = [
+    b"GET http://h:bad/x?sign=HUSH HTTP/1.1\r\nHost: h\r\n\r\n",
+    b"GET /x?sign=HUSH\0 HTTP/1.1\r\nHost: h\r\n\r\n",
+    b"GET /x HTTP/1.1\r\nHost: h\r\nAuthorization: HUSH\0\r\n\r\n",
+]
+
+
+def test_what_is_not_http_is_not_quoted_in_the_log(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with log.open("w") as stream:
+        with ServerProcess(tmp_path / "data", ["--log"], stderr=stream) as server:
+            host, _, port = server.url.removeprefix("http://").partition(":")
+            for request in UNREADABLE:
+                with socket.create_connection((host, int(port)), timeout=10) as connection:
+                    connection.sendall(request)
+                    answer = connection.makefile("rb").read()
+                assert answer.startswith(b"HTTP/1.0 400 ") and b"text/plain" in answer
+            wire = Wire(server)
+            assert wire.control("GET", "stats").json["requests"]["total"] == 0
+            wire.close()
+    text = log.read_text()
+    assert "HUSH" not in text and "Traceback" not in text
+    assert text.count("Error handling request from 127.0.0.1: ") == len(UNREADABLE)
 
 
 @pytest.mark.parametrize(
