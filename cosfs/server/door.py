@@ -181,10 +181,18 @@ class Door:
         pace = Pace(self.faults.plan.bytes_per_second_per_connection)
         content = exchange.request.content
         while True:
-            if pace.is_unlimited:
-                chunk = await content.readany()
-            else:
-                chunk = await content.read(pace.step)
+            try:
+                if pace.is_unlimited:
+                    chunk = await content.readany()
+                else:
+                    chunk = await content.read(pace.step)
+            except web.RequestPayloadError:
+                transport = exchange.request.transport
+                if transport is None or transport.is_closing():
+                    raise
+                # A wrong Content-Encoding: the client is there and waits for an answer.
+                exchange.is_last = True
+                raise Refusal(codes.BAD_FORM, "the body cannot be decoded") from None
             if not chunk:
                 return
             exchange.received += len(chunk)
@@ -312,10 +320,13 @@ class _Exchange:
         self.received = 0
         self.sent = Sent()
         self.is_control = False
+        # Where the next request begins is not known: the connection ends.
+        self.is_last = False
 
     def common_headers(self) -> dict[str, str]:
         """Return the headers of every reply."""
-        return {"Server": "cosfs", "x-cos-request-id": self.request_id}
+        headers = {"Server": "cosfs", "x-cos-request-id": self.request_id}
+        return {**headers, "Connection": "close"} if self.is_last else headers
 
     def describe(self) -> str:
         """Return the line of the access log. The query is left out: it may hold a signature."""

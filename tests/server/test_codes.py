@@ -311,6 +311,16 @@ def test_other_methods_on_a_download_address(method: str, wire: Wire) -> None:
     assert wire.download("/a", method=method).status == 405
 
 
+def test_a_body_that_cannot_be_decoded_is_answered(wire: Wire, folder: str) -> None:
+    headers = {"Content-Encoding": "gzip", "Content-Type": "application/json"}
+    signed = {**headers, "Authorization": wire.sign()}
+    answer = wire.request("POST", wire.url_path(folder), signed, b'{"op": "create"}')
+    assert (answer.status, answer.code) == (400, -5993)
+    assert answer.headers["Connection"] == "close"
+    assert wire.request("POST", wire.url_path(folder), headers, b"x" * MIB).code == -81
+    assert wire.create(folder).code == 0
+
+
 def test_a_refused_request_leaves_the_connection_usable(wire: Wire, folder: str) -> None:
     wire.stat(folder + "a")
     connection = wire._connection
