@@ -17,6 +17,8 @@ from cosfs.server.objects import StoredObject
 from cosfs.server.state import State, key_after
 
 _BATCH = 256
+# So many changes, at least, pass until what listings no longer need is forgotten.
+_SWEEP_CHANGES = 1024
 
 
 class ListEntry(NamedTuple):
@@ -173,12 +175,21 @@ class DelayedView:
         self._clock = clock
         # For every key the times of its changes and what was there before each.
         self._before: dict[str, dict[bytes, list[tuple[float, StoredObject | None]]]] = {}
+        self._until_sweep = _SWEEP_CHANGES
         if delay_s > 0:
             state.watch(self._remember)
 
     def _remember(self, bucket: str, key: bytes, entry: StoredObject | None) -> None:
-        changes = self._before.setdefault(bucket, {})
-        changes.setdefault(key, []).append((self._clock(), entry))
+        now = self._clock()
+        history = self._before.setdefault(bucket, {}).setdefault(key, [])
+        history[:] = [change for change in history if change[0] > now - self._delay_s]
+        history.append((now, entry))
+        self._until_sweep -= 1
+        if self._until_sweep <= 0:
+            # Nobody may ever list a bucket. As many changes as keys are left pass until the next
+            # sweep, so that a change costs the same however many there are.
+            kept = sum(len(self._past(name)) for name in self._before)
+            self._until_sweep = max(_SWEEP_CHANGES, kept)
 
     def scan(self, bucket: str, start: bytes, end: bytes) -> Iterator[StoredObject]:
         """Yield what a listing may show with `start <= key < end`, in order of keys."""

@@ -9,9 +9,10 @@ from typing import cast
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cosfs.server.listing import ListRequest, decode_cursor, encode_cursor, list_page
+from cosfs.server.listing import DelayedView, ListRequest, decode_cursor, encode_cursor, list_page
 from cosfs.server.objects import StoredObject
 from cosfs.server.running import LocalServer
+from cosfs.server.state import State
 from tests.server.wire import Wire
 
 Start = Callable[..., Wire]
@@ -220,3 +221,30 @@ def test_pages_join_to_what_the_model_says(
         assert len(page.entries) + bool(marker and folder) == num
         cursor = decode_cursor(encode_cursor(page.cursor), folder.encode())
     assert got == expected
+
+
+class _Watched:
+    """As much of a state as a view needs that is never listed."""
+
+    def watch(self, watcher: Callable[[str, bytes, None], None]) -> None:
+        self.change = watcher
+
+
+def test_a_view_that_nobody_lists_forgets() -> None:
+    now = 0.0
+    state = _Watched()
+    view = DelayedView(cast(State, state), 10, lambda: now)
+    for number in range(5000):
+        now = number * 1.0
+        state.change("one", b"same", None)
+        state.change("many", b"%d" % number, None)
+    assert len(view._before["one"][b"same"]) == 10
+    assert len(view._before["many"]) < 1024
+
+
+def test_a_sweep_keeps_what_is_recent() -> None:
+    state = _Watched()
+    view = DelayedView(cast(State, state), 10, lambda: 5.0)
+    for number in range(5000):
+        state.change("many", b"%d" % number, None)
+    assert len(view._before["many"]) == 5000
