@@ -118,6 +118,9 @@ class Door:
             return self._refuse(exchange, refusal)
         except _GONE:
             raise
+        except OSError:
+            logger.exception("request %s: the data folder fails", exchange.request_id)
+            return self._refuse(exchange, Refusal(codes.STORAGE_ERROR, "the data folder fails"))
         except Exception:
             logger.exception("request %s failed", exchange.request_id)
             return self._refuse(exchange, Refusal(codes.UNKNOWN_FAILURE, "internal error"))

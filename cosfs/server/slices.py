@@ -38,6 +38,8 @@ logger = logging.getLogger(__name__)
 
 MIN_SLICE_SIZE = 65536
 MAX_SLICE_SIZE = 3 * MIB
+# Far beyond what anybody tries here, below what a file system can seek to.
+MAX_FILE_SIZE = 5 << 40
 
 _DATASHA = re.compile(r"^[0-9a-fA-F]{40}$")
 
@@ -56,6 +58,8 @@ class SliceOperations:
         file_size = fields.integer("filesize", missing=codes.NO_FILESIZE)
         if file_size < 0:
             raise Refusal(codes.BAD_PARAMETER, "filesize is negative")
+        if file_size > MAX_FILE_SIZE:
+            raise Refusal(codes.FILE_TOO_LARGE, f"a file has at most {MAX_FILE_SIZE} bytes")
         sha = read_sha(fields)
         slice_size = _read_slice_size(call, sha)
         parts = _read_parts(call, sha, file_size, slice_size)

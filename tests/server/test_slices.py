@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import random
 import threading
@@ -357,3 +358,32 @@ def test_a_slice_beside_a_long_field(wire: Wire, folder: str) -> None:
     assert answer.code == 0
     assert wire.slice_finish(folder + "a", session, len(content)).code == 0
     assert wire.download(folder + "a").body == content
+
+
+def test_a_file_of_absurd_size_is_refused(wire: Wire, folder: str) -> None:
+    answer = wire.slice_init(folder + "a", (5 << 40) + 1)
+    assert (answer.status, answer.code) == (413, -285)
+    assert wire.slice_init(folder + "a", 5 << 40).code == 0
+
+
+def test_a_full_disk_is_a_storage_error(
+    wire: Wire,
+    folder: str,
+    monkeypatch: pytest.MonkeyPatch,
+    expect_log: Callable[[str], None],
+) -> None:
+    expect_log("the data folder fails")
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "no space left")
+
+    session = wire.slice_init(folder + "a", 1).data["session"]
+    with monkeypatch.context() as patch:
+        patch.setattr("cosfs.server.assembly.write_all_at", fail)
+        answer = wire.slice_data(folder + "a", session, 0, b"x")
+    assert (answer.status, answer.code) == (500, -181)
+    assert wire.slice_data(folder + "a", session, 0, b"x").code == 0
+    with monkeypatch.context() as patch:
+        patch.setattr("cosfs.server.content.write_all", fail)
+        assert wire.upload(folder + "b", b"full").code == -181
+    assert wire.upload(folder + "b", b"full").code == 0
