@@ -90,6 +90,11 @@ class JsonApi:
             self._transport.close()
 
     @property
+    def account(self) -> Account:
+        """Who asks, and where."""
+        return self._account
+
+    @property
     def page_limit(self) -> int:
         """The largest page to ask for: 1000, or 199 once the server refused more."""
         return self._page_limit

@@ -17,6 +17,7 @@ from cosfs.sdk import replies
 from cosfs.sdk.client_base import ClientBase, key_of, parallel_of
 from cosfs.sdk.progress import Callback, Progress, WatchedSource
 from cosfs.sdk.replies import BadParameter, ReplyDict
+from cosfs.sdk.settings import API_PATH
 from cosfs.sdk.sources import open_data, open_file
 from cosfs.sdk.upload_requests import (
     UploadFileFromBufferRequest,
@@ -162,7 +163,7 @@ class UploadMethods(ClientBase):
             file = Look(api, bucket).uploaded(
                 key, sha, source.size, biz_attr, insert_only, doubt
             )
-            return None if file is None else self._uploaded(file, request)
+            return None if file is None else _uploaded(file, request, api)
 
         question = protocol.upload(
             bucket,
@@ -197,12 +198,17 @@ class UploadMethods(ClientBase):
             may_delete=True,
             on_progress=Progress(progress, source.size).tell,
         ).run()
-        return self._uploaded(file, request)
+        return _uploaded(file, request, api)
 
-    def _uploaded(
-        self, file: UploadedFile, request: UploadFileRequest | UploadFileFromBufferRequest
-    ) -> ReplyDict:
-        place = f"/{self._cred.get_appid()}/{request.get_bucket_name()}"
-        path = request.get_cos_path()
-        url = f"{self._config.get_endpoint()}{place}{quote_path(path)}"
-        return replies.uploaded(file, url, place + path)
+
+def _uploaded(
+    file: UploadedFile,
+    request: UploadFileRequest | UploadFileFromBufferRequest,
+    api: JsonApi,
+) -> ReplyDict:
+    # Not the client's account: it may be another one by now.
+    account = api.account
+    place = f"/{account.credentials.appid}/{request.get_bucket_name()}"
+    path = request.get_cos_path()
+    url = f"{account.endpoints.api}{API_PATH}{place}{quote_path(path)}"
+    return replies.uploaded(file, url, place + path)

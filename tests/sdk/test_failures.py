@@ -16,6 +16,7 @@ from cosfs import (
     CosConfig,
     CosReplyError,
     CreateFolderRequest,
+    CredInfo,
     DelFileRequest,
     DelFolderRequest,
     DownloadFileRequest,
@@ -372,3 +373,22 @@ def test_a_clock_that_is_wrong_is_corrected_by_the_servers(
     monkeypatch.setattr(SystemClock, "wall", lambda clock: time.time() - 7200)
     put(client, f"{folder}a", b"1")
     assert get(client, f"{folder}a") == b"1"
+
+
+def test_made_addresses_are_those_of_the_account_that_the_call_began_with(
+    client: CosClient, server: LocalServer, folder: str
+) -> None:
+    cred, config = client.get_cred(), client.get_config()
+    endpoint = config.get_endpoint()
+
+    def change(done: int, total: int) -> None:
+        client.set_cred(CredInfo(1, "other", "other"))
+        client.set_config(CosConfig(region="gz"))
+
+    server.set_faults(rules({"op": "upload_slice_finish", "action": "drop_after"}))
+    request = UploadSliceFileFromBufferRequest(BUCKET, f"{folder}a", content(MIB, 69))
+    reply = client.upload_slice_file_from_buffer(request, progress=change)
+    assert reply["code"] == 0 and client.get_cred() is not cred
+    place = f"/{server.appid}/{BUCKET}{folder}a"
+    assert reply["data"]["resource_path"] == place
+    assert reply["data"]["url"] == f"{endpoint}{place}"
