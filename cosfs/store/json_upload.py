@@ -73,7 +73,7 @@ class Uploader:
 
     def _remove_unfinished(self, key: str) -> bool:
         try:
-            if self._bucket.stat_file(key).is_complete:
+            if not slices.is_unfinished(self._bucket, key):
                 return False
             _log.warning("%r was occupied by an unfinished upload, which is removed", key)
             self._bucket.delete_file(key)
