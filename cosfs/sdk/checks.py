@@ -22,6 +22,7 @@ DIGEST_SLICE_SIZE = 1024 * 1024
 AUTHORITIES = ("", "eInvalid", "eWRPrivate", "eWPrivateRPublic")
 META_PREFIX = "x-cos-meta-"
 
+_INTEGER_END = 2**63
 #: Longest key in bytes (reference 6.1).
 _KEY_MAX = 850
 #: What the documented client refuses, and the characters that the service does not take (6.1).
@@ -49,10 +50,13 @@ def text(name: str, value: object) -> str | None:
 
 
 def integer(name: str, value: object) -> str | None:
-    """Check that ``value`` is an int."""
+    """Check that ``value`` is an int that a server could read."""
     if value is None:
         return f"{name} is None!"
-    return None if isinstance(value, int) else f"{name} is not int!"
+    if not isinstance(value, int):
+        return f"{name} is not int!"
+    # Larger ones mean nothing, and Python itself does not write very large ones.
+    return None if abs(value) < _INTEGER_END else f"{name} is too large!"
 
 
 def bucket(value: str) -> str | None:
@@ -186,8 +190,9 @@ def prefix(value: str) -> str | None:
 def byte_range(start: object, end: object) -> str | None:
     """Check a range of bytes, both ends inclusive, each may be ``None``."""
     for name, value in (("range_start", start), ("range_end", end)):
-        if value is not None and not isinstance(value, int):
-            return f"{name} is not int!"
+        problem = None if value is None else integer(name, value)
+        if problem is not None:
+            return problem
     first = start if isinstance(start, int) else 0
     if first < 0 or (isinstance(end, int) and end < first):
         return "range is invalid, only accept 0 <= range_start <= range_end"

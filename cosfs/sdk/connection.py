@@ -51,7 +51,7 @@ class Connection:
             cred.get_appid(),
             cred.get_secret_id(),
             cred.get_secret_key(),
-            config.get_endpoint(),
+            _endpoint_of(config),
             config.get_download_hostname(),
             config.get_timeout(),
             config.get_sign_expired(),
@@ -98,38 +98,65 @@ def _network_of(config: CosConfig) -> NetworkOptions:
     if timeout is None:
         timeout = _NO_TIMEOUT_S
     if not isinstance(timeout, (int, float)) or not 0 < timeout < math.inf:
-        raise ConfigError(f"timeout is not a positive number of seconds: {timeout!r}")
-    seconds = min(float(timeout), _NO_TIMEOUT_S)
+        raise ConfigError(f"timeout is not a positive number of seconds: {_shown(timeout)}")
+    seconds = float(min(timeout, _NO_TIMEOUT_S))
     return NetworkOptions(seconds, min(seconds, _CONNECT_TIMEOUT_S))
 
 
 def _ca_file_of(config: CosConfig) -> str:
     ca_file = config.get_ca_file()
-    if ca_file and not os.access(ca_file, os.R_OK):
-        raise ConfigError(f"ca_file cannot be read: {ca_file!r}")
+    try:
+        is_good = not ca_file or os.access(ca_file, os.R_OK)
+    except (TypeError, ValueError):  # no name of a file at all
+        is_good = False
+    if not is_good:
+        raise ConfigError(f"ca_file cannot be read: {_shown(ca_file)}")
     return ca_file
 
 
 def _sign_expired_of(config: CosConfig) -> float:
     expired = config.get_sign_expired()
     if not isinstance(expired, (int, float)) or not abs(expired) <= _SIGN_EXPIRED_MAX:
-        raise ConfigError(f"sign_expired is not a number of seconds: {expired!r}")
+        raise ConfigError(f"sign_expired is not a number of seconds: {_shown(expired)}")
     return float(expired)
+
+
+def _shown(value: object) -> str:
+    try:
+        return repr(value)
+    except ValueError:  # Python does not write numbers of more than 4300 digits
+        return "a huge number"
+
+
+def _endpoint_of(config: CosConfig) -> str:
+    try:
+        return config.get_endpoint()
+    except ValueError as error:
+        raise ConfigError("hostname is no name of a host") from error
 
 
 def _account_of(cred: CredInfo, config: CosConfig) -> Account:
     credentials = Credentials(str(cred.get_appid()), cred.get_secret_id(), cred.get_secret_key())
+    try:
+        return Account(credentials, _endpoints_of(config))
+    except ConfigError:
+        raise
+    except ValueError as error:
+        raise ConfigError(f"hostname or download_hostname is no name of a host: {error}") from error
+
+
+def _endpoints_of(config: CosConfig) -> Endpoints:
     suffix = config.get_download_hostname()
     for host in (urlsplit(config.get_endpoint()).netloc, suffix):
-        if not _HOST.fullmatch(host):
-            raise ConfigError(f"{host!r} is no name of a host")
+        if not isinstance(host, str) or not _HOST.fullmatch(host):
+            raise ConfigError(f"{_shown(host)} is no name of a host")
     download = f"{config.get_scheme()}://{suffix}"
     checked = Endpoints.of_region(
         "sh", api=config.get_endpoint().removesuffix(API_PATH), download=download
     )
     if not _is_address(urlsplit(download).hostname or ""):
         download = ""
-    return Account(credentials, Endpoints(checked.api, download, suffix))
+    return Endpoints(checked.api, download, suffix)
 
 
 def _is_address(host: str) -> bool:

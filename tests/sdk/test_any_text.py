@@ -38,7 +38,9 @@ TEXT = st.one_of(st.text(st.characters(codec=None), max_size=30), st.lists(PIECE
 PATH = st.one_of(TEXT, TEXT.map("/{}".format), TEXT.map("/{}/".format))
 GOOD_PATH = st.sampled_from(["/a", "/a/", "/a/b.txt", "/"])
 BUCKET = st.one_of(TEXT, st.just("mybucket"), st.just("mybucket"))
-NUMBER = st.one_of(st.integers(-2, 1000), st.integers())
+#: Python itself refuses to write the longest of these.
+HUGE = st.tuples(st.sampled_from([-1, 1]), st.integers(18, 5000)).map(lambda n: n[0] * 10 ** n[1])
+NUMBER = st.one_of(st.integers(-2, 1000), st.integers(), HUGE)
 HEADER = st.dictionaries(st.one_of(TEXT, st.just("X-Test"), st.just("Range")), TEXT, max_size=2)
 MISSING = "/nothing/is/here"
 
@@ -181,21 +183,30 @@ def test_no_text_makes_a_method_raise(
 
 
 @given(
-    appid=st.one_of(st.integers(), TEXT),
+    appid=st.one_of(st.integers(), HUGE, TEXT),
     secret_id=st.one_of(TEXT, st.binary(), st.none()),
     secret_key=TEXT,
-    host=TEXT,
-    timeout=st.one_of(st.floats(), TEXT, st.none()),
-    sign_expired=st.one_of(st.integers(), TEXT),
+    host=st.one_of(TEXT, st.text("[]:0f.", max_size=6)),
+    timeout=st.one_of(st.floats(), HUGE, TEXT, st.none()),
+    sign_expired=st.one_of(st.integers(), HUGE, TEXT),
+    ca_file=st.one_of(st.just(""), TEXT, st.floats(), st.binary()),
 )
 def test_no_account_or_setting_makes_a_method_raise(
-    appid: Any, secret_id: Any, secret_key: str, host: str, timeout: Any, sign_expired: Any
+    appid: Any,
+    secret_id: Any,
+    secret_key: str,
+    host: str,
+    timeout: Any,
+    sign_expired: Any,
+    ca_file: Any,
 ) -> None:
     client = CosClient(appid, secret_id, secret_key)
     # Nobody has these names, so that nothing is asked for long.
     hosts = {"hostname": f"{host}.invalid:1", "download_hostname": f"{host}127.0.0.1:1"}
-    client.set_config(CosConfig(timeout, sign_expired, **hosts))  # type: ignore[arg-type]
-    if isinstance(timeout, float) and 0 < timeout:
+    client.set_config(
+        CosConfig(timeout, sign_expired, ca_file=ca_file, **hosts)  # type: ignore[arg-type]
+    )
+    if isinstance(timeout, (int, float)) and 0 < timeout:
         client.get_config().set_timeout(0.2)
     elif timeout is None:
         client.get_config().set_timeout(-1)

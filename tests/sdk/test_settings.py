@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cosfs import CosClient, CosConfig, CredInfo, DownloadObjectRequest, StatFileRequest
+from cosfs import (
+    CosClient,
+    CosConfig,
+    CredInfo,
+    DownloadFileRequest,
+    DownloadObjectRequest,
+    ListFolderRequest,
+    StatFileRequest,
+)
 from cosfs.server.running import LocalServer
 from tests.sdk.places import BUCKET, client_of, put
 from tests.unit.jsonapi_fakes import capture, http_reply
@@ -113,7 +122,21 @@ def test_credentials_are_checked_first(cred: Any, tips: str) -> None:
         {"region": "é"},
         {"region": "a/b"},
         {"ca_file": "/nothing/there"},
+        {"timeout": -(10**5000)},
+        {"sign_expired": 10**5000},
+        {"hostname": 10**5000},
+        {"hostname": b"sh"},
+        {"hostname": "[:::::]"},
+        {"hostname": "["},
+        {"download_hostname": "[:::::]"},
+        {"download_hostname": 5},
+        {"download_hostname": 10**5000},
+        {"ca_file": "a\0b"},
+        {"ca_file": "a\ud800"},
+        {"ca_file": ["a"]},
+        {"ca_file": 1.5},
     ],
+    ids=range(27),
 )
 def test_settings_that_cannot_be_used(config: dict[str, Any]) -> None:
     client = CosClient(1, "id", "key")
@@ -124,6 +147,23 @@ def test_settings_that_cannot_be_used(config: dict[str, Any]) -> None:
 @pytest.mark.parametrize("cred", [(1, "", "key"), (1, "id", "a\nb"), (-1, "id", "key")])
 def test_credentials_that_cannot_be_used(cred: Any) -> None:
     assert CosClient(*cred).stat_file(STAT)["code"] == -1
+
+
+@pytest.mark.parametrize("timeout", [10**400, 10**5000, 1e300], ids=range(3))
+def test_a_huge_time_limit_is_none(timeout: float) -> None:
+    client = CosClient(1, "id", "key")
+    client.set_config(CosConfig(timeout, hostname="a b", download_hostname="x"))
+    assert client.stat_file(STAT)["message"] == "'a b' is no name of a host"
+
+
+@pytest.mark.parametrize("number", [10**5000, -(10**5000), 2**63], ids=range(3))
+def test_numbers_that_no_server_reads(number: int, tmp_path: Path) -> None:
+    assert CosClient(number, "id", "key").stat_file(STAT)["code"] == -1
+    client = CosClient(1, "id", "key")
+    assert client.list_folder(ListFolderRequest("bucket", "/", number))["code"] == -1
+    for ends in ((number, None), (None, number), (number, number)):
+        request = DownloadFileRequest("bucket", "/a", str(tmp_path / "a"), *ends)
+        assert client.download_file(request)["code"] == -1
 
 
 def test_no_time_limit(server: LocalServer, folder: str) -> None:
