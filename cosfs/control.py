@@ -19,7 +19,7 @@ import socket
 import struct
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -95,10 +95,11 @@ class ControlServer:
         self._accepting.start()
 
     def stop(self) -> None:
-        """End: questions that are being answered get their answer first."""
+        """End: questions that are being answered get their answer first. Never fails."""
         if self._listener is None or self._accepting is None:
             return
-        (self._folder / NAME).unlink(missing_ok=True)
+        with suppress(OSError):  # should the folder be gone: more has to be ended than this
+            (self._folder / NAME).unlink()
         self._listener.shutdown(socket.SHUT_RDWR)  # wakes accept
         self._accepting.join()
         self._listener.close()
@@ -106,7 +107,8 @@ class ControlServer:
         with self._lock:
             answering = dict(self._answering)
             for connection in answering.values():
-                connection.shutdown(socket.SHUT_RD)  # who has not asked yet is too late
+                with suppress(OSError):  # who has left; who has not asked yet is too late
+                    connection.shutdown(socket.SHUT_RD)
         for thread in answering:
             thread.join()
 
@@ -121,8 +123,14 @@ class ControlServer:
                 target=self._serve, args=(connection,), name="control", daemon=True
             )
             with self._lock:
+                try:
+                    thread.start()
+                except RuntimeError as error:
+                    log.error("a question cannot be answered: %s", error)
+                    connection.close()
+                    self._places.release()
+                    continue
                 self._answering[thread] = connection
-            thread.start()
 
     def _serve(self, connection: socket.socket) -> None:
         try:

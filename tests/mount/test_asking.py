@@ -294,6 +294,18 @@ class TestStatus:
             done = bench.cosfs("status", str(mount.path))
             assert done.returncode == 2 and "nothing is mounted on" in done.stderr
 
+    def test_a_mount_without_a_socket_still_mounts(self, bench: Bench) -> None:
+        with bench.mounted() as mount:
+            state = mount.state
+            mount.umount()
+        (state / "control").mkdir()
+        with bench.mounted() as again:
+            again.sh("echo hi > f")
+            assert "no socket" in again.log
+            done = bench.cosfs("status", str(again.path))
+            assert done.returncode == 2 and "does not answer you" in done.stderr
+            again.umount()
+
     def test_after_a_killed_mount(self, bench: Bench) -> None:
         with bench.mounted() as mount:
             os.kill(mount.pid, signal.SIGKILL)
