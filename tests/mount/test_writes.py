@@ -71,7 +71,8 @@ def test_copies_fail_while_the_server_is_away_and_work_again_after(
             check=False,
         )
         assert copied.returncode == 1 and "copy" in copied.stderr
-        assert time.monotonic() - started < 3 + 5
+        # Once the timeout, and what a busy machine adds; not once more for each attempt.
+        assert time.monotonic() - started < 15
         assert mount.sh("cat d/before") == "before\n"
         bench.server.clear_faults()
         bench.sh(f"cp source {mount.path}/d/copy; cmp source {mount.path}/d/copy")
