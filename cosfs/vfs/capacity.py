@@ -1,8 +1,9 @@
 """Owns what ``statfs`` shows; must not know where anything is.
 
 A bucket has no size (reference 6): shown is what the user says, and a petabyte otherwise. Used is
-what is known of it, which is what the metadata cache holds just now; what the bucket holds in all
-nobody could say without listing it. Free space never ends: programs refuse to write where it is 0.
+what is known of it, which is what lies in the folders whose listing is cached just now; what the
+bucket holds in all nobody could say without listing all of it. Free space never ends, as programs
+refuse to write where it is 0.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _FILES: Final = 1 << 32
 #: The part of the whole that is always free.
 _ALWAYS_FREE: Final = 100
 
-#: How long an answer is given again: a look at everything that is cached takes milliseconds.
+#: How long an answer is given again: a look at all listings takes milliseconds.
 _MEMORY_S: Final = 5.0
 
 
@@ -53,6 +54,6 @@ class Capacity:
             blocks=self._blocks,
             blocks_free=max(self._blocks - used, self._blocks // _ALWAYS_FREE, 1),
             files=_FILES,
-            files_free=_FILES - usage.names,
+            files_free=_FILES - usage.listed,
             name_max=paths.NAME_MAX,
         )

@@ -55,16 +55,16 @@ class Opened(NamedTuple):
 class CacheUsage:
     """What the metadata cache believes, and how often it was asked.
 
-    ``names`` in all, present or absent; ``files`` of them with ``bytes`` of content; ``listings``
-    are complete. ``hits`` are questions that it answered, ``misses`` those that it could not.
+    ``names`` in all, present or absent, of which ``listed`` are in complete ``listings``, with
+    ``bytes`` of content. ``hits`` are questions that it answered, ``misses`` those it could not.
     """
 
     names: int
     listings: int
+    listed: int
+    bytes: int
     hits: int
     misses: int
-    files: int
-    bytes: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -320,7 +320,7 @@ class TestStatus:
 class TestOptions:
     def test_size(self, bench: Bench) -> None:
         with bench.mounted("size=1T") as mount:
-            mount.sh("head -c 1000000 /dev/zero > f")
+            mount.sh("head -c 1000000 /dev/zero > f; ls")
 
             def shown() -> list[int]:
                 line = mount.sh("df -B 4096 --output=size,used,avail . | tail -1")

@@ -161,8 +161,8 @@ class TestRefresh:
 class TestCapacity:
     def capacity(self, size: int, files: Mapping[str, int]) -> Capacity:
         cache = MetaCache(CacheOptions(), FakeClock())
-        for name, length in files.items():
-            cache.put(f"/{name}", Entry(Kind.FILE, size=length))
+        listed = {name: Entry(Kind.FILE, size=length) for name, length in files.items()}
+        cache.learn_listing("/", listed, cache.generation(), {})
         return Capacity(cache, FakeClock(), size)
 
     def test_used_is_what_is_known(self) -> None:
@@ -195,8 +195,12 @@ class TestCapacity:
     def test_the_answer_is_given_again_for_a_while(
         self, fs: FileSystem, clock: FakeClock
     ) -> None:
+        names(fs, "/")
         first = fs.statfs()
-        write_file(fs, "/f", b"x" * 5000)
+        for size in (50_000, 5000):
+            write_file(fs, "/f", b"x" * size)
+        write_file(fs, "/g", b"x" * 50_000)
+        fs.unlink("/g")
         assert fs.statfs() is first
         clock.advance(6)
         assert fs.statfs().blocks_free == first.blocks_free - 2
