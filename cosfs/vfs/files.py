@@ -281,7 +281,8 @@ class OpenFiles:
     # -- names -------------------------------------------------------------------------------
 
     def renamed(self, old: str, new: str) -> None:
-        """Let open files follow a rename of ``old``, or of a folder above them."""
+        """Let open files, and unstored ones, follow a rename of ``old``, or of a folder above."""
+        self.pending.renamed(old, new)
         with self._lock:
             affected = [
                 (path, file)

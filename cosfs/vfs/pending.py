@@ -13,10 +13,11 @@ import json
 import logging
 import os
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from cosfs import paths
 from cosfs.errors import CosfsError, StoreError
 from cosfs.model import Metadata, Version
 from cosfs.vfs.journal import overwrite_of, overwrite_record
@@ -92,10 +93,7 @@ class Pending:
             is_new = kept.data not in self._kept
             self._kept[kept.data] = kept
             self._paths.add(kept.path)
-            try:
-                _write_record(kept)
-            except OSError as error:
-                log.error("no record of %r can be written: %s", kept.path, error)
+            self._write(kept)
         if is_new:
             log.error(
                 "not stored: %r: %s; its content is kept in %s", kept.path, kept.reason, kept.data
@@ -116,6 +114,22 @@ class Pending:
                     log.info("newer content of %r is stored: %s goes", path, kept.data)
                     self._drop(kept)
 
+    def renamed(self, old: str, new: str) -> None:
+        """Let what is kept of ``old``, and of all names below it, follow a rename.
+
+        What is kept of ``new`` was replaced by that.
+        """
+        if not self._paths:
+            return
+        self.superseded(new)
+        with self._lock:
+            for kept in list(self._kept.values()):
+                if kept.path == old or paths.is_inside(kept.path, old):
+                    moved = replace(kept, path=paths.moved(kept.path, old, new))
+                    self._kept[kept.data] = moved
+                    self._write(moved)
+            self._paths = {kept.path for kept in self._kept.values()}
+
     def drop(self, kept: Kept) -> None:
         """Remove content for good."""
         with self._lock:
@@ -130,6 +144,12 @@ class Pending:
     def not_stored(self) -> list[NotStored]:
         """Return what is not stored as the mount's report says it."""
         return [NotStored(kept.path, kept.reason, str(kept.data)) for kept in self.all()]
+
+    def _write(self, kept: Kept) -> None:
+        try:
+            _write_record(kept)
+        except OSError as error:
+            log.error("no record of %r can be written: %s", kept.path, error)
 
     def _of(self, path: str) -> list[Kept]:
         return [kept for kept in self._kept.values() if kept.path == path]

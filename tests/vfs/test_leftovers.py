@@ -289,6 +289,30 @@ class TestRetry:
         assert fs.leftovers.all() == []
 
 
+class TestRename:
+    def test_content_follows_its_file_and_its_folder(
+        self, fs: FileSystem, store: MemoryStore, make_fs: MakeFs, spool: Path
+    ) -> None:
+        fs.mkdir("/d", 0o755, ME)
+        write_file(fs, "/d/f", b"old")
+        fail_to_write(fs, store, "/d/f", b"mine")
+        fs.rename("/d/f", "/d/g")
+        fs.rename("/d", "/e")
+        assert pending(fs) == ["/e/g"]
+        fs.stop()
+        again = make_fs(spool=spool)
+        assert again.leftovers.retry().left == []
+        assert store.files() == {"/e/g": b"mine"}
+
+    def test_what_is_renamed_over_it_ends_it(self, fs: FileSystem, store: MemoryStore) -> None:
+        write_file(fs, "/f", b"old")
+        fail_to_write(fs, store, "/f", b"mine")
+        write_file(fs, "/f.new", b"newer")
+        fs.rename("/f.new", "/f")
+        assert pending(fs) == []
+        assert store.files() == {"/f": b"newer"}
+
+
 class TestConflict:
     def test_a_name_that_somebody_else_took(
         self, fs: FileSystem, store: MemoryStore, missing: str
