@@ -103,9 +103,9 @@ class AttributeKeeper:
         if not self.is_on or self._catalog.cache.mark(folder) not in (None, False):
             return
         if self._store.mark_folder(folder):
-            self._catalog.cache.learn_mark(folder, Metadata())
+            self._catalog.cache.put_mark(folder, Metadata())
         else:
-            self._catalog.cache.learn_mark(folder, True)
+            self._catalog.cache.put_mark(folder, True)
 
     @contextmanager
     def travelling(self, path: str, metadata: Metadata, mtime_ns: int | None) -> Iterator[Metadata]:
@@ -189,16 +189,16 @@ class AttributeKeeper:
             if self._catalog.cache.mark(path) is False:
                 wanted = Metadata().with_attributes(changes)
                 if self._store.mark_folder(path, wanted):
-                    self._catalog.cache.learn_mark(path, wanted)
+                    self._catalog.cache.put_mark(path, wanted)
                     return
-                self._catalog.cache.learn_mark(path, True)
+                self._catalog.cache.put_mark(path, True)
             known = self._catalog.mark(path)
         else:
             known = self._catalog.metadata(path, entry)
         wanted = known.with_attributes(changes)
         self._store.set_metadata(path, replace(entry, metadata=known), wanted)
         if entry.is_folder:
-            self._catalog.cache.learn_mark(path, wanted)
+            self._catalog.cache.put_mark(path, wanted)
         else:
             self._catalog.own_metadata(path, entry, wanted)
 

@@ -15,7 +15,7 @@ from typing import Final
 
 from cosfs import paths
 from cosfs.config import AttrsOption
-from cosfs.errors import NotFound, Unavailable
+from cosfs.errors import NotFound, StoreError, Unavailable
 from cosfs.model import Attributes, Entry, Kind, ListPage, Metadata
 from cosfs.store.base import Store
 from cosfs.vfs.metacache import MetaCache, Unknown
@@ -169,6 +169,23 @@ class Catalog:
             self._ahead.asked(path)
         return self._refinements.run(path, lambda: self._ask_attributes(path, entry))
 
+    def move_file(self, old: str, new: str, *, overwrite: bool) -> None:
+        """Let the store move a file; when nobody could find out whether it did, look once more.
+
+        Files that are open must follow it, or they would be stored under a name of the past.
+        """
+        try:
+            self._store.move_file(old, new, overwrite=overwrite)
+        except Unavailable:
+            try:
+                is_moved = self._stat_file(old) is None and self._stat_file(new) is not None
+            except StoreError:
+                is_moved = False
+            if not is_moved:
+                self.cache.forget(old)
+                self.cache.forget(new)
+                raise
+
     @contextmanager
     def unsure_if_lost(self, *changed: str) -> Iterator[None]:
         """Forget names when nobody could find out whether their change was done."""
@@ -189,7 +206,7 @@ class Catalog:
             self.cache.put(path, replace(entry, metadata=own, implied=False))
         self.cache.learn_metadata(path, entry.version, own)
         if rest.properties or rest.attributes != _NO_ATTRIBUTES or self.cache.mark(path):
-            self.cache.learn_mark(path, rest)
+            self.cache.put_mark(path, rest)
 
     def listing(self, folder: str) -> dict[str, Entry]:
         """Return what is in ``folder``, at most the TTL old: base names to entries, the caller's.

@@ -53,7 +53,8 @@ class OpenFiles:
         self._outdated: dict[str, set[OpenFile]] = {}
         self._hidden: set[str] = set()
         self._unsure: deque[tuple[OpenFile, float]] = deque()
-        self._thread = threading.local()
+        #: By the name that it had: a file hidden of late, the thread that did it, and when.
+        self._just_hidden: dict[str, tuple[OpenFile, int, float]] = {}
         self.pending = Pending(services.spool_folder)
 
     # -- finding -----------------------------------------------------------------------------
@@ -313,7 +314,7 @@ class OpenFiles:
             orphan = f"{WORK_FOLDER}/orphans/{uuid.uuid4().hex}"
             # Whether it was removed, or is about to be replaced, shows only with the next call.
             self._services.journal.put("orphans", orphan, {"path": old, "is_sure": False})
-            self._services.store.move_file(old, orphan, overwrite=True)
+            self._services.catalog.move_file(old, orphan, overwrite=True)
             file.store_path = orphan
         with self._lock:
             file.removed = True
@@ -324,7 +325,7 @@ class OpenFiles:
             self._by_path[hidden] = file
             self._hidden.add(hidden)
         now = self._services.clock.monotonic()
-        self._thread.just_hidden = old, file, now
+        self._just_hidden[old] = file, threading.get_ident(), now
         self._unsure.append((file, now))
         return True
 
@@ -333,10 +334,15 @@ class OpenFiles:
 
         libfuse renames a file over an open one in two calls of one thread.
         """
-        hidden, file, when = getattr(self._thread, "just_hidden", ("", None, 0.0))
-        self._thread.just_hidden = "", None, 0.0
+        file, thread, when = self._just_hidden.pop(path, (None, 0, 0.0))
         is_recent = self._services.clock.monotonic() - when < _SURE_S
-        return file if hidden == path and is_recent else None
+        return file if thread == threading.get_ident() and is_recent else None
+
+    def asked_for(self, path: str) -> None:
+        """Note that the kernel asks for a name: what had it was removed, not replaced by halves."""
+        if path in self._just_hidden:
+            file, _, _ = self._just_hidden.pop(path)
+            self._note_removed(file)
 
     def settle_hidden(self, *, all_of_them: bool = False) -> None:
         """Note in the journal which files were surely removed, not replaced by halves.
@@ -346,9 +352,12 @@ class OpenFiles:
         now = self._services.clock.monotonic()
         while self._unsure and (all_of_them or now - self._unsure[0][1] >= _SURE_S):
             file, _ = self._unsure.popleft()
-            if file.entry is not None and file.removed and not file.is_misplaced:
-                record = {"path": file.path, "is_sure": True}
-                self._services.journal.put("orphans", file.store_path, record)
+            self._note_removed(file)
+
+    def _note_removed(self, file: OpenFile) -> None:
+        if file.entry is not None and file.removed and not file.is_misplaced:
+            record = {"path": file.path, "is_sure": True}
+            self._services.journal.put("orphans", file.store_path, record)
 
     def unhide(self, file: OpenFile, path: str) -> None:
         """Give a hidden file its name back, as nothing came in its place.
@@ -358,7 +367,7 @@ class OpenFiles:
         orphan = file.store_path
         if file.entry is not None:
             file.is_misplaced = True
-            self._services.store.move_file(orphan, path, overwrite=False)
+            self._services.catalog.move_file(orphan, path, overwrite=False)
             file.is_misplaced = False
             self._services.journal.drop("orphans", orphan)
         with self._lock:
@@ -390,7 +399,7 @@ class OpenFiles:
         record = self._services.journal.all("orphans").get(orphan, {})
         path = record.get("path", "")
         try:
-            self._services.store.move_file(orphan, path, overwrite=False)
+            self._services.catalog.move_file(orphan, path, overwrite=False)
         except StoreError as error:
             log.error("%r lies in %s: the next mount gives it its name: %s", path, orphan, error)
             return

@@ -125,10 +125,11 @@ class Folders:
         else:
             if not is_marked:
                 return
-        if is_marked and self._store.mark_folder(new, rest):
-            return
-        there = Entry(Kind.FOLDER, metadata=self._catalog.mark(new))
-        self._store.set_metadata(new, there, rest)
+        if not (is_marked and self._store.mark_folder(new, rest)):
+            there = Entry(Kind.FOLDER, metadata=self._catalog.mark(new))
+            self._store.set_metadata(new, there, rest)
+        if is_marked:
+            self._catalog.cache.put_mark(new, rest)
 
     def _drop(self, folder: str) -> None:
         marked = self._catalog.cache.mark(folder) is not False
@@ -151,7 +152,7 @@ class Folders:
             target = paths.moved(path, old, new)
             try:
                 note = before_move(path, entry)
-                self._store.move_file(path, target, overwrite=overwrite)
+                self._catalog.move_file(path, target, overwrite=overwrite)
             except StoreError as error:
                 return error
             # At once, as somebody may be reading it.

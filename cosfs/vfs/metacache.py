@@ -11,6 +11,7 @@ event                     what changes
 ``learn`` (a stat)        the name's entry and place, unless an own change came in between
 ``learn_listing``         the folder's listing with own changes laid over it, and its mark
 ``learn_mark``            whether a folder is marked, and what its mark holds
+``put_mark`` (own change) the same; no listing that lags says that it is not
 ``forget``                all of the name, and the parent's listing; replies under way are not
                           believed; own changes are doubted, times stay
 ``refresh``               the same for all names below; and names above it go that are not known
@@ -33,7 +34,7 @@ from cosfs import paths
 from cosfs.clock import Clock
 from cosfs.config import CacheOptions
 from cosfs.model import Entry, Metadata, Version
-from cosfs.vfs.overlay import Change, Overlay
+from cosfs.vfs.overlay import OVERLAY_S, Change, Overlay
 from cosfs.vfs.types import CacheUsage
 
 
@@ -98,6 +99,8 @@ class MetaCache:
         self._times: LRUCache[str, tuple[Version | None, Times]] = LRUCache(names)
         self._asked: TTLCache[str, int] = TTLCache(names, ttl, timer)
         self._own = Overlay(clock, names)
+        #: Folders that this mount has marked of late: a listing may lag behind it.
+        self._own_marks: TTLCache[str, None] = TTLCache(names, OVERLAY_S, timer)
         self._hits = self._misses = 0
 
     # -- what is believed ------------------------------------------------------------------
@@ -275,10 +278,17 @@ class MetaCache:
             self._place(path, None)
             for beliefs in (self._metadata, self._times, self._listings, self._marks):
                 beliefs.pop(path, None)
+            self._own_marks.pop(path, None)
 
     def learn_mark(self, folder: str, mark: Metadata | bool) -> None:
-        """Believe a reply about a folder's mark, or an own change of it."""
+        """Believe a reply about a folder's mark."""
         with self._lock:
+            self._learn_mark(folder, mark)
+
+    def put_mark(self, folder: str, mark: Metadata | bool) -> None:
+        """Note that this mount has marked ``folder``, or found that it is."""
+        with self._lock:
+            self._own_marks[folder] = None
             self._learn_mark(folder, mark)
 
     def set_times(self, path: str, version: Version | None, times: Times) -> None:
@@ -353,7 +363,7 @@ class MetaCache:
         # listing does not know what a mark holds.
         if not isinstance(mark, Metadata) and self._marks.get(folder, False) is not False:
             return
-        self._marks[folder] = mark
+        self._marks[folder] = mark or folder in self._own_marks
 
     def _place(self, path: str, entry: Entry | None) -> None:
         parent, name = paths.split(path)

@@ -223,8 +223,7 @@ class Names:
             self._keeper.ensure_mark(paths.parent(new))
         times = self._cache.times(old, entry.version)
         metadata = self._cache.metadata(old, entry.version)
-        with self._catalog.unsure_if_lost(old, new):
-            self._store.move_file(old, new, overwrite=True)
+        self._catalog.move_file(old, new, overwrite=True)
         self._files.renamed(old, new)
         self._cache.move_times(old, new)
         self._cache.remove(old)

@@ -49,6 +49,7 @@ class Status:
 
         Raises ``NotFound``, ``NameTooLong``. Cost: as ``Catalog.find`` and ``Catalog.attributes``.
         """
+        self._files.asked_for(path)
         file = self._files.descriptor(fh).file if fh is not None else self._files.local_at(path)
         if file is not None and file.has_local_state:
             return self._getattr_open(file)

@@ -8,7 +8,14 @@ from collections.abc import Callable
 
 import pytest
 
-from cosfs.errors import ConnectFailed, FolderNotEmpty, NotFound, StoreFailed
+from cosfs.errors import (
+    ConnectFailed,
+    ConnectionLost,
+    FolderNotEmpty,
+    NotFound,
+    StoreFailed,
+)
+from cosfs.store.faulty import Fault, FaultPlan, FaultyStore
 from cosfs.store.memory import MemoryStore
 from cosfs.vfs.filesystem import FileSystem
 from tests.fakeclock import FakeClock
@@ -208,3 +215,73 @@ def test_an_fsync_with_nothing_to_store_leaves_kept_content_alone(
     close(fs, fh)
     (kept,) = fs._files.pending.all()
     assert kept.data.read_bytes() == b"precious"
+
+
+def losing(store: MemoryStore, method: str) -> FaultyStore:
+    """Give a store that does one change of this kind without an answer."""
+    lost = Fault(method, on={1}, error=lambda: ConnectionLost("no answer"), after=True)
+    return FaultyStore(store, FaultPlan(lost))
+
+
+def test_what_was_done_without_an_answer_is_seen(store: MemoryStore, make_fs: MakeFs) -> None:
+    write_unseen(store, "/f", b"1")
+    for method, change in (
+        ("delete_file", lambda fs: fs.unlink("/f")),
+        ("make_folder", lambda fs: fs.mkdir("/d", 0o755, ME)),
+        ("write_file", lambda fs: fs.symlink("/link", "target", ME)),
+        (
+            "set_metadata",
+            lambda fs: fs.setxattr("/d", "user.biz_attr", b"x", create=False, replace=False),
+        ),
+        ("delete_folder", lambda fs: fs.rmdir("/d")),
+    ):
+        fs = make_fs(over=losing(store, method))
+        names(fs, "/")
+        with pytest.raises(ConnectionLost):
+            change(fs)
+        seen = make_fs()
+        assert names(fs, "/") == names(seen, "/")
+        if "d" in names(fs, "/"):
+            assert fs.listxattr("/d") == seen.listxattr("/d")
+
+
+def test_an_open_file_follows_a_rename_whose_answer_was_lost(
+    store: MemoryStore, make_fs: MakeFs
+) -> None:
+    fs = make_fs(over=losing(store, "move_file"))
+    write_file(fs, "/old", b"1")
+    fh = open_file(fs, "/old", os.O_RDWR)
+    fs.rename("/old", "/new")
+    fs.write(fh, 1, b"2")
+    close(fs, fh)
+    assert store.files() == {"/new": b"12"}
+
+
+def test_a_file_unlinked_on_purpose_does_not_come_back_with_a_rename_that_fails(
+    fs: FileSystem, store: MemoryStore
+) -> None:
+    fh = open_file(fs, "/f", os.O_RDWR | os.O_CREAT)
+    write_file(fs, "/g", b"1")
+    fs.rename("/f", "/.fuse_hidden0000000100000001")
+    with pytest.raises(NotFound):
+        fs.getattr("/f")
+
+    def outage(method: str, path: str) -> None:
+        raise ConnectFailed("no route", path=path)
+
+    store.hook = outage
+    with pytest.raises(ConnectFailed):
+        fs.rename("/g", "/f")
+    store.hook = None
+    assert names(fs, "/") == ["g"]
+    close(fs, fh)
+
+
+def test_a_mark_is_believed_before_listings_show_it(on_lagging_listings: FileSystem) -> None:
+    fs = on_lagging_listings
+    fs.mkdir("/d", 0o755, ME)
+    fs.mkdir("/e", 0o755, ME)
+    fs.setxattr("/d", "user.any", b"1", create=False, replace=False)
+    fs.rename("/d", "/e/d")
+    fs.rename("/e", "/f")
+    assert fs.getxattr("/f/d", "user.any") == b"1"
