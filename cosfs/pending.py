@@ -110,8 +110,10 @@ def _look(state: MountState, info: Info) -> Place:
     if is_running:
         try:
             items = _items(ask.ask(state.folder, "pending"))
-        except ask.AskFailed:
-            items = None  # starting, ending or hanging: what it has written down is true too
+        except (ask.AskFailed, TypeError):
+            # Starting, ending, hanging, or of another version, which says other things: what it
+            # has written down is true too.
+            items = None
     if items is None:
         items = _written_down(state, is_running=is_running)
     items += [_unfinished(file) for file in state.unfinished()]

@@ -33,7 +33,7 @@ def run(
             continue
         except ask.AskFailed as error:
             raise Failure(ExitCode.FAILED, f"the mount on {where}: {error}") from error
-        show(json.dumps(status, indent=2) if as_json else describe(status))
+        show(json.dumps(status, indent=2) if as_json else _page(where, status))
         return ExitCode.OK
     raise Failure(ExitCode.USAGE, nobody_answers(where))
 
@@ -49,6 +49,17 @@ def nobody_answers(where: str) -> str:
         f"the mount on {where} does not answer you: it answers only the user who made it, with the"
         " same XDG_STATE_HOME, and only while its process runs"
     )
+
+
+def _page(where: str, status: Mapping[str, Any]) -> str:
+    try:
+        return describe(status)
+    except (KeyError, TypeError) as error:
+        raise Failure(
+            ExitCode.FAILED,
+            f"the process of the mount on {where} is of another version of cosfs: mount it again"
+            " to see its status, or use --json",
+        ) from error
 
 
 def describe(status: Mapping[str, Any]) -> str:

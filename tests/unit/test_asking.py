@@ -200,6 +200,17 @@ class TestStatus:
         assert "options   appid=125 ttl=60 excl=open nonempty" in page
         assert max(map(len, page.splitlines()[1:])) < 150
 
+    def test_a_process_of_another_version(self, machine: Machine, mount: Mount) -> None:
+        mount.control.stop()
+        answers = {"status": lambda: {"version": "0.0"}, "pending": lambda: [{"name": "x"}]}
+        other = ControlServer(mount.state.folder, answers, owner=os.geteuid())
+        other.start()
+        assert json.loads(machine.status(as_json=True)) == {"version": "0.0"}
+        with pytest.raises(Failure, match="another version"):
+            machine.status()
+        assert machine.pending() == 0
+        other.stop()
+
     def test_nobody_is_there(self, machine: Machine, mount: Mount) -> None:
         mount.end()
         with pytest.raises(Failure, match="nothing is mounted on"):
