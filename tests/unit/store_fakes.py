@@ -72,6 +72,12 @@ class FakeBucket:
         self._begin("stat_file", key)
         return self._look(key)
 
+    def slice_list(self, key: str) -> UploadedFile:
+        """Say that nothing is being uploaded to a name that has a file."""
+        self._begin("slice_list", key)
+        self._look(key)
+        return UPLOADED
+
     def stat_folder(self, key: str) -> FolderInfo:
         self._begin("stat_folder", key)
         if key and key not in self.folders:
