@@ -310,11 +310,15 @@ class OpenFiles:
         if file is None or not _HIDDEN.fullmatch(paths.base(hidden)):
             return False
         file.settle()
-        if file.entry is not None:
+        if file.may_be_stored:
             orphan = f"{WORK_FOLDER}/orphans/{uuid.uuid4().hex}"
             # Whether it was removed, or is about to be replaced, shows only with the next call.
             self._services.journal.put("orphans", orphan, {"path": old, "is_sure": False})
-            self._services.catalog.move_file(old, orphan, overwrite=True)
+            try:
+                self._services.catalog.move_file(old, orphan, overwrite=True)
+            except NotFound:
+                log.debug("%r is not in the store when it is to be removed", old)
+                self._services.journal.drop("orphans", orphan)
             file.store_path = orphan
         with self._lock:
             file.removed = True
@@ -340,6 +344,8 @@ class OpenFiles:
 
     def asked_for(self, path: str) -> None:
         """Note that the kernel asks for a name: what had it was removed, not replaced by halves."""
+        if self._unsure:
+            self.settle_hidden()
         if path in self._just_hidden:
             file, _, _ = self._just_hidden.pop(path)
             self._note_removed(file)
@@ -355,7 +361,7 @@ class OpenFiles:
             self._note_removed(file)
 
     def _note_removed(self, file: OpenFile) -> None:
-        if file.entry is not None and file.removed and not file.is_misplaced:
+        if file.may_be_stored and file.removed and not file.is_misplaced:
             record = {"path": file.path, "is_sure": True}
             self._services.journal.put("orphans", file.store_path, record)
 
@@ -365,7 +371,7 @@ class OpenFiles:
         Raises ``StoreError``: it is still without a name, and is tried again when it ends.
         """
         orphan = file.store_path
-        if file.entry is not None:
+        if file.may_be_stored:
             file.is_misplaced = True
             self._services.catalog.move_file(orphan, path, overwrite=False)
             file.is_misplaced = False
@@ -378,7 +384,7 @@ class OpenFiles:
             self._by_path[path] = file
 
     def _delete_orphan(self, file: OpenFile) -> None:
-        if file.entry is None:
+        if not file.may_be_stored:
             return
         if file.is_misplaced:
             self._find_place(file)

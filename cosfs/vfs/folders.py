@@ -118,7 +118,7 @@ class Folders:
         text = own.properties.get("biz_attr", b"")
         is_marked = self._catalog.cache.mark(old) is not False
         try:
-            self._store.make_folder(new, biz_attr=text)
+            self._catalog.cache.put(new, self._store.make_folder(new, biz_attr=text))
         except AlreadyExists:
             there = self._store.stat_folder(new)
             self._store.set_metadata(new, there, own)
@@ -155,8 +155,10 @@ class Folders:
                 self._catalog.move_file(path, target, overwrite=overwrite)
             except StoreError as error:
                 return error
-            # At once, as somebody may be reading it.
+            # At once, as somebody may be reading it, and others may fail.
             self._files.renamed(path, target)
+            self._catalog.cache.remove(path)
+            self._catalog.cache.put(target, replace(entry, metadata=None))
             return note
 
         results = list(self._executor.map(move, files))

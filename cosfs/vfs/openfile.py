@@ -31,9 +31,10 @@ from cosfs.errors import (
     NotFound,
     ObjectChanged,
     Stale,
+    StoreError,
     StoreFailed,
 )
-from cosfs.model import Attributes, Entry, Metadata
+from cosfs.model import Attributes, Entry, Metadata, Version
 from cosfs.store.base import Store
 from cosfs.vfs.attributes import AttributeKeeper
 from cosfs.vfs.blocks import BLOCK_SIZE, BlockCache, Content, Stream
@@ -113,6 +114,8 @@ class OpenFile:
         self._attempts = 0
         #: What the content that could not be stored completely is to carry.
         self._kept: Metadata | None = None
+        #: What an attempt that failed may have stored all the same.
+        self._tried: Version | None = None
         self._spool: Spool | None = spool
         self._dirty = entry is None or spool is not None
         #: Nothing of the old content is kept or was read: the last writer wins.
@@ -253,6 +256,8 @@ class OpenFile:
             self._note_stored(entry, spool)
         except Exception as error:
             cause = error if isinstance(error, CosfsError) else CosfsError(repr(error))
+            if isinstance(cause, StoreError) and self._kept is not None:
+                self._tried = Version(spool.digest(), spool.size)
             with self._lock:
                 self.failure = failure = StoreFailed(self.path, cause)
             raise failure from error
@@ -274,6 +279,16 @@ class OpenFile:
         if is_at_risk:
             journal.drop("overwrites", path)
         return entry
+
+    def note_metadata(self, metadata: Metadata) -> None:
+        """Note what a program has set beside the content, should its store be tried again."""
+        if self._kept is not None:
+            self._kept = metadata
+
+    @property
+    def may_be_stored(self) -> bool:
+        """Whether the store has something under the file's name, as far as can be known."""
+        return self.entry is not None or self._tried is not None
 
     def settle(self) -> None:
         """Wait until no store is under way: before the file's name changes."""
@@ -366,15 +381,15 @@ class OpenFile:
         known = self._services.catalog.cache.metadata(self.path, self.entry.version)
         if known is not None:
             return known
-        if self._kept is not None:
-            # An attempt has failed after it looked; it may even have stored the content.
-            return self._kept
         try:
             now = self._services.store.stat_file(self.store_path)
         except NotFound:
             # Removed by somebody else: there is nothing to keep, and nothing to lose.
             return Metadata()
-        is_other = now.version != self.entry.version
+        is_other = now.version not in (self.entry.version, self._tried)
+        if self._kept is not None and not is_other:
+            # An attempt has failed half-way: what is there may lack what it was to carry.
+            return self._kept
         if is_other and not self._blind and self._services.check_overwrites:
             raise ObjectChanged(
                 "somebody else replaced the file meanwhile; the content was not stored",
@@ -390,7 +405,7 @@ class OpenFile:
             self._blind = False
             self._dirty = False
             self.failure = None
-            self._kept = None
+            self._kept = self._tried = None
             for descriptor in list(self.descriptors):
                 descriptor.wrote = False
             if not self.removed:

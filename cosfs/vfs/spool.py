@@ -8,6 +8,7 @@ are needed.
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import tempfile
 from collections.abc import Iterable
@@ -75,6 +76,11 @@ class Spool:
             offset += len(piece)
             length -= len(piece)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def digest(self) -> str:
+        """Return the SHA-1 of the whole in lower-case hex."""
+        with open(self.file, "rb") as stream:
+            return hashlib.file_digest(stream, "sha1").hexdigest()
 
     def write(self, offset: int, data: bytes) -> None:
         """Put ``data`` at ``offset``; bytes between the old end and ``offset`` become zeros."""

@@ -112,6 +112,8 @@ class XAttrs:
         with self._catalog.unsure_if_lost(where):
             self._store.set_metadata(where, known, metadata)
         self._catalog.own_metadata(where, known, metadata)
+        if file is not None:
+            file.note_metadata(metadata)
 
 
 def _property(path: str, name: str) -> str:

@@ -13,6 +13,7 @@ from cosfs.errors import (
     ConnectionLost,
     FolderNotEmpty,
     NotFound,
+    ObjectChanged,
     StoreFailed,
 )
 from cosfs.store.faulty import Fault, FaultPlan, FaultyStore
@@ -285,3 +286,52 @@ def test_a_mark_is_believed_before_listings_show_it(on_lagging_listings: FileSys
     fs.rename("/d", "/e/d")
     fs.rename("/e", "/f")
     assert fs.getxattr("/f/d", "user.any") == b"1"
+
+
+def test_metadata_set_after_a_store_that_failed_is_not_lost_with_the_next(
+    store: MemoryStore, make_fs: MakeFs
+) -> None:
+    write_unseen(store, "/f", b"old")
+    fs = make_fs(ttl_s=0, over=losing(store, "write_file"))
+    fh = open_file(fs, "/f", os.O_WRONLY | os.O_TRUNC)
+    fs.write(fh, 0, b"new")
+    with pytest.raises(StoreFailed):
+        fs.fsync(fh)
+    fs.setxattr("/f", "user.biz_attr", b"x", create=False, replace=False)
+    fs.fsync(fh)
+    close(fs, fh)
+    assert make_fs().getxattr("/f", "user.biz_attr") == b"x"
+
+
+def test_somebody_elses_version_is_found_though_an_attempt_failed_before(
+    store: MemoryStore, make_fs: MakeFs, clock: FakeClock, expect_log: Callable[[str], None]
+) -> None:
+    expect_log("not stored")
+    write_unseen(store, "/f", b"old")
+    fs = make_fs(over=losing(store, "write_file"))
+    fh = open_file(fs, "/f", os.O_RDWR)
+    fs.write(fh, 3, b" and mine")
+    with pytest.raises(StoreFailed):
+        fs.fsync(fh)
+    clock.advance(61)
+    fs.fsync(fh)  # what is there is this mount's own
+    fs.write(fh, 12, b", and more")
+    write_unseen(store, "/f", b"theirs")
+    clock.advance(61)
+    with pytest.raises(StoreFailed) as refused:
+        fs.fsync(fh)
+    assert isinstance(refused.value.cause, ObjectChanged)
+    fs.release(fh)
+    assert store.files() == {"/f": b"theirs"}
+
+
+def test_a_new_file_whose_store_had_no_answer_can_be_removed(
+    store: MemoryStore, make_fs: MakeFs
+) -> None:
+    fs = make_fs(over=losing(store, "write_file"))
+    fh = open_file(fs, "/f", os.O_WRONLY | os.O_CREAT)
+    with pytest.raises(StoreFailed):
+        fs.fsync(fh)
+    fs.rename("/f", "/.fuse_hidden0000000100000001")
+    close(fs, fh)
+    assert store.files() == {} and names(fs, "/") == []
