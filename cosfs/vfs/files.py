@@ -36,6 +36,11 @@ _SURE_S: Final = 0.5
 _HIDDEN = re.compile(r"\.fuse_hidden[0-9a-f]{16,24}")
 
 
+def hidden_name(path: str) -> str:
+    """Return a name for an open file that loses ``path``, as libfuse makes them up."""
+    return paths.join(paths.parent(path), f".fuse_hidden{uuid.uuid4().hex[:24]}")
+
+
 class OpenFiles:
     """See the module's text.
 

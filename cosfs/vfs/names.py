@@ -27,7 +27,7 @@ from cosfs.vfs.attributes import AttributeKeeper
 from cosfs.vfs.attrs import AttrsBuilder
 from cosfs.vfs.blocks import BlockCache, Content
 from cosfs.vfs.catalog import Catalog
-from cosfs.vfs.files import OpenFiles
+from cosfs.vfs.files import OpenFiles, hidden_name
 from cosfs.vfs.folders import Folders
 from cosfs.vfs.journal import Journal
 from cosfs.vfs.kernelview import KernelView
@@ -152,6 +152,9 @@ class Names:
         refuse_reserved(path)
         if self._files.unlink_hidden(path):
             return
+        if self._files.at(path) is not None:
+            self._take_name(path)
+            return
         with self._locks.holding(path), self._catalog.unsure_if_lost(path):
             try:
                 self._store.delete_file(path)
@@ -172,6 +175,9 @@ class Names:
         refuse_reserved(new)
         self._store.check_path(new)
         replaced = self._files.just_hidden(new)
+        if replaced is None and old != new and self._files.at(new) is not None:
+            self._take_name(new)
+            replaced = self._files.just_hidden(new)
         self._files.settle_hidden()
         is_folder = self._files.at(old) is None and self._catalog.get(old).is_folder
         hold = self._locks.holding_trees if is_folder else self._locks.holding
@@ -184,6 +190,10 @@ class Names:
             raise
         self._note_gone(old)
         self._status.touch_folder(paths.parent(new))
+
+    def _take_name(self, path: str) -> None:
+        """Hide an open file as libfuse does, where it has lost track of the file's name."""
+        self.rename(path, hidden_name(path))
 
     def _rename(self, old: str, new: str, *, is_folder: bool) -> None:
         if self._files.hide(old, new, self._keeper.unsent(old)):

@@ -335,3 +335,22 @@ def test_a_new_file_whose_store_had_no_answer_can_be_removed(
     fs.rename("/f", "/.fuse_hidden0000000100000001")
     close(fs, fh)
     assert store.files() == {} and names(fs, "/") == []
+
+
+def test_a_file_that_libfuse_has_lost_track_of_keeps_its_descriptors(
+    fs: FileSystem, store: MemoryStore
+) -> None:
+    # A rename over it failed after libfuse had hidden it: it has its name back, and libfuse does
+    # not know that it is open under it.
+    for number, change in enumerate(
+        (lambda: fs.unlink("/f"), lambda: fs.rename("/g", "/f")), start=1
+    ):
+        write_file(fs, "/g", b"g")
+        fh = open_file(fs, "/f", os.O_RDWR | os.O_CREAT)
+        fs.write(fh, 0, b"f")
+        change()
+        assert names(fs, "/") == (["g"] if number == 1 else ["f"])
+        assert fs.read(fh, 0, 10) == b"f"
+        fs.write(fh, 1, b"!")
+        close(fs, fh)
+        assert b"f!" not in store.files().values()
