@@ -49,20 +49,20 @@ class Stream:
     block of where the last one ended counts as sequential.
     """
 
-    __slots__ = ("_end", "window")
+    __slots__ = ("end", "window")
 
     def __init__(self) -> None:
-        self._end = 0
+        self.end = 0
         self.window = 0
 
     def advance(self, offset: int, size: int, most: int) -> int:
         """Note a read; return how many blocks to fetch ahead of it, at most ``most``."""
-        if abs(offset - self._end) <= BLOCK_SIZE:
+        if abs(offset - self.end) <= BLOCK_SIZE:
             if offset // BLOCK_SIZE != (offset + size) // BLOCK_SIZE or self.window == 0:
                 self.window = min(most, max(1, self.window * 2))
         else:
             self.window = 0
-        self._end = offset + size
+        self.end = offset + size
         return self.window
 
 

@@ -18,7 +18,7 @@ from concurrent.futures import Executor
 from typing import Final
 
 from cosfs import paths
-from cosfs.errors import NotFound, StoreError, StoreFailed
+from cosfs.errors import NotFound, Stale, StoreError, StoreFailed
 from cosfs.model import Attributes, Entry
 from cosfs.vfs import processes
 from cosfs.vfs.catalog import WORK_FOLDER
@@ -164,6 +164,17 @@ class OpenFiles:
         file.descriptors.add(descriptor)
         return self._descriptors.add(descriptor), descriptor
 
+    def note_told(self, path: str, size: int) -> None:
+        """Note what size the kernel believes ``path`` to have: other versions may be open."""
+        if not self._by_path and not self._outdated:
+            return
+        with self._lock:
+            files = set(self._outdated.get(path, ()))
+            if path in self._by_path:
+                files.add(self._by_path[path])
+        for file in files:
+            file.note_told(size)
+
     def has_outdated(self, path: str) -> bool:
         """Tell whether somebody still reads another version of ``path`` than a new open does."""
         return bool(self._outdated.get(path))
@@ -179,8 +190,13 @@ class OpenFiles:
     # -- storing -----------------------------------------------------------------------------
 
     def flush(self, fh: int, caller: Caller) -> None:
-        """Store if this close is the one that must. Raises ``StoreFailed``, also again."""
+        """Store if this close is the one that must. Raises ``StoreFailed``, also again.
+
+        Raises ``Stale`` if reading may have ended early, with the size of another version.
+        """
         descriptor = self._descriptors.get(fh)
+        if descriptor.is_cut:
+            raise Stale(descriptor.file.path, "replaced by a shorter file while it was read")
         if not descriptor.wrote:
             return
         if descriptor.file.failure is not None:

@@ -19,7 +19,7 @@ from typing import Final
 from cosfs import paths
 from cosfs.clock import Clock
 from cosfs.config import CacheOptions, DataOptions, ViewOptions
-from cosfs.errors import IsFolder, NotFound, Stale
+from cosfs.errors import IsFolder, NotFound, Stale, StoreFailed
 from cosfs.model import Attributes, Entry, Kind, Metadata
 from cosfs.store.base import Store
 from cosfs.vfs.attributes import AttributeKeeper
@@ -114,7 +114,7 @@ class FileSystem:
         self._keeper.travels = self._files.is_dirty_at
         self._xattrs = XAttrs(store, self._catalog, self._files, locks)
         self._attrs = AttrsBuilder(view, clock.wall_ns())
-        self._kernel = KernelView()
+        self._kernel = KernelView(self._files.note_told)
         self._status = Status(
             self._catalog, self._keeper, self._files, self._attrs, self._kernel, locks, clock
         )
@@ -276,11 +276,14 @@ class FileSystem:
             self._abandoning_on_failure(fh, lambda: file.truncate(0))
             self._kernel.changed(path, 0)
         version = file.entry.version if file.entry is not None else None
-        keep, direct = self._kernel.opened(path, None if file.is_dirty else version, file.size)
+        keep, direct = self._kernel.opened(
+            path, fh, None if file.is_dirty else version, file.size
+        )
         if self._files.has_outdated(path):
             # Reads of the old version's descriptors would fill the pages of this one.
             self._kernel.mixed(path)
             keep, direct = False, True
+        descriptor.is_direct, descriptor.has_pages = direct, keep
         return Opened(fh, keep, direct)
 
     def _open(self, path: str, caller: Caller) -> tuple[int, Descriptor]:
@@ -330,12 +333,20 @@ class FileSystem:
         self._status.touch_folder(paths.parent(path))
         self._kernel.told(path, descriptor.file.size)
         if descriptor.file.exclusive and self._excl_at_open:
-            self._abandoning_on_failure(fh, lambda: self._files.store_now(descriptor.file))
+            try:
+                self._abandoning_on_failure(fh, lambda: self._files.store_now(descriptor.file))
+            except StoreFailed:
+                # There is something that was believed absent.
+                self._cache.forget(path)
+                raise
         return Opened(fh, keep_cache=False, direct_io=False)
 
     def read(self, fh: int, offset: int, size: int) -> bytes:
         """Return up to ``size`` bytes from ``offset``; fewer mean the end. Raises ``Stale``."""
         descriptor = self._files.descriptor(fh)
+        if descriptor.is_fresh:
+            descriptor.is_fresh = False
+            self._kernel.used(descriptor.file.path, fh)
         return descriptor.file.read(descriptor, offset, size)
 
     def write(self, fh: int, offset: int, data: bytes) -> int:

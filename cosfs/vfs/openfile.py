@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from cosfs.clock import Clock
 from cosfs.errors import (
@@ -47,6 +48,9 @@ from cosfs.vfs.spool import Spool
 
 log = logging.getLogger(__name__)
 
+#: The kernel reads ahead: how long a program may take over what it was sent last.
+_READING_S: Final = 2.0
+
 
 @dataclass(frozen=True, slots=True)
 class Services:
@@ -66,13 +70,33 @@ class Services:
 class Descriptor:
     """One open of a file: what it may do, who opened it, and whether it has unstored writes."""
 
-    __slots__ = ("file", "opener", "stream", "wrote")
+    __slots__ = (
+        "file",
+        "has_pages",
+        "is_cut",
+        "is_direct",
+        "is_fresh",
+        "last_read",
+        "opener",
+        "stream",
+        "wrote",
+    )
 
     def __init__(self, file: OpenFile, opener: int) -> None:
         self.file = file
         #: Thread group that opened it; 0 if unknown.
         self.opener = opener
         self.stream = Stream()
+        #: Nothing was read yet: the kernel may not have taken note of its opening.
+        self.is_fresh = True
+        #: Whether the kernel passes every read on, whatever it knows of the file, or may answer
+        #: reads without us.
+        self.is_direct = False
+        self.has_pages = False
+        #: When it was read last (monotonic seconds), and whether the kernel may have ended that
+        #: too early, with the size of another version.
+        self.last_read = 0.0
+        self.is_cut = False
         self.wrote = False
 
 
@@ -124,6 +148,8 @@ class OpenFile:
         self._mtime_ns = services.clock.wall_ns()
         #: A program has set the time of the bytes as they are.
         self._mtime_is_set = False
+        #: The kernel takes it for as long as another version.
+        self._is_misjudged = False
         if spool is not None:
             self._size = spool.size
         elif entry is None:
@@ -174,6 +200,9 @@ class OpenFile:
                 if self._spool is not None:
                     self._fill(offset, offset + size)
                     return self._spool.read_at(offset, size) if offset < self._size else b""
+                descriptor.last_read = self._services.clock.monotonic()
+                if self._is_misjudged and not descriptor.is_direct:
+                    raise Stale(self.path, "replaced by a file of another size")
                 self._blind = False
                 content, where = self._content(), self.store_path
             try:
@@ -192,6 +221,24 @@ class OpenFile:
             return (
                 self._spool is not None or self._content() != content or self.store_path != where
             )
+
+    def note_told(self, size: int) -> None:
+        """Note that the kernel believes the name to have ``size``, maybe that of another version.
+
+        It ends all reads there, and fills them with zeros up to there. A shorter one may thus have
+        cut off a reader, unless that had been sent everything some time before.
+        """
+        if self.has_local_state or self.entry is None:
+            return
+        with self._lock:
+            self._is_misjudged = size != self.entry.size
+            if size >= self.entry.size:
+                return
+            horizon = self._services.clock.monotonic() - _READING_S
+            for one in list(self.descriptors):
+                is_amid = one.stream.end < self.entry.size or one.last_read > horizon
+                if not one.is_direct and (one.has_pages or one.last_read and is_amid):
+                    one.is_cut = True
 
     def write(self, descriptor: Descriptor, offset: int, data: bytes) -> None:
         """Put ``data`` at ``offset``. Raises ``NoSpace`` when the spool's disk is full."""

@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from cosfs.errors import ConnectFailed, FileTooLarge, StoreFailed
+from cosfs.errors import ConnectFailed, FileTooLarge, Stale, StoreFailed
 from cosfs.store.memory import MemoryStore
 from cosfs.vfs.filesystem import FileSystem
 from tests.fakeclock import FakeClock
@@ -134,7 +134,38 @@ def test_pages_of_two_versions_are_never_kept(
     close(fs, old)
     fs.getattr("/f")
     assert fs.open("/f", os.O_RDONLY, ME)[1:] == (False, False)
+    # The kernel drops the old pages after our answer: its first read says that it has.
+    second = fs.open("/f", os.O_RDONLY, ME)
+    assert second[1:] == (False, False)
+    fs.read(second.fh, 0, 100)
     assert fs.open("/f", os.O_RDONLY, ME)[1:] == (True, False)
+
+
+@pytest.mark.parametrize("size", [50, 150])
+def test_a_reader_is_told_when_the_kernel_believes_another_size(
+    fs: FileSystem, store: MemoryStore, clock: FakeClock, size: int
+) -> None:
+    write_unseen(store, "/f", b"1" * 100)
+    amid, idle, done = (open_file(fs, "/f", os.O_RDONLY) for _ in range(3))
+    assert fs.read(done, 0, 100) == b"1" * 100
+    served_by_the_kernel = fs.open("/f", os.O_RDONLY, ME)
+    assert served_by_the_kernel.keep_cache
+    clock.advance(61)
+    fs.read(amid, 0, 20)
+    write_unseen(store, "/f", b"2" * size)
+    # From now on the kernel ends all reads there, or fills them with zeros up to there.
+    assert fs.getattr("/f").size == size
+    for reader in (amid, idle, done):
+        with pytest.raises(Stale):
+            fs.read(reader, 50, 50)
+    for reader in (idle, done):
+        close(fs, reader)
+    for reader in (amid, served_by_the_kernel.fh):
+        if size < 100:
+            with pytest.raises(Stale):
+                close(fs, reader)
+        else:
+            close(fs, reader)
 
 
 def test_metadata_survives_a_store_that_failed_after_the_content(

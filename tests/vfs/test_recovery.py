@@ -172,10 +172,12 @@ def test_an_open_target_comes_back_when_nothing_replaces_it(
 
 def test_exclusive_creation_at_open(make_fs: MakeFs, store: MemoryStore) -> None:
     one, other = make_fs(excl="open"), make_fs(excl="open")
+    assert names(other, "/") == []
     fh = one.create("/f", 0o600, os.O_CREAT | os.O_EXCL | os.O_WRONLY, ME).fh
     with pytest.raises(StoreFailed) as failure:
         other.create("/f", 0o600, os.O_CREAT | os.O_EXCL | os.O_WRONLY, ME)
     assert isinstance(failure.value.cause, AlreadyExists)
+    assert names(other, "/") == ["f"]
     one.write(fh, 0, b"winner")
     close(one, fh)
     assert store.files() == {"/f": b"winner"}
