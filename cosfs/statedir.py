@@ -19,6 +19,7 @@ Thread safety: none; it is used before the mount serves and after.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -36,6 +37,9 @@ from cosfs.errors import ConfigError
 from cosfs.vfs.types import NotStored
 
 T = TypeVar("T")
+
+#: Bytes kept for the report of an end on a full disk.
+_REPORT_ROOM = 4000
 
 _ROOTS_HOME = Path("/var/lib/cosfs")
 
@@ -146,7 +150,8 @@ class MountState:
         """
         left = self._set_aside(info.started)
         self.spool.mkdir(mode=0o700, exist_ok=True)
-        (self.folder / "report.json").unlink(missing_ok=True)
+        # Not a report, but room for one: the disk may be full at the end.
+        _write_json(self.folder / "report.json", {"room": " " * _REPORT_ROOM})
         _write_json(self.folder / "info.json", asdict(info))
         return left
 
@@ -185,7 +190,12 @@ class MountState:
     def finish(self, pid: int, not_stored: Sequence[NotStored]) -> None:
         """Write how the process ended. The lock goes with the process itself."""
         report = {"pid": pid, "not_stored": [asdict(item) for item in not_stored]}
-        _write_json(self.folder / "report.json", report)
+        try:
+            _write_json(self.folder / "report.json", report)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            _overwrite_json(self.folder / "report.json", report)
 
     def info(self) -> Info | None:
         """Return who runs here or ran last."""
@@ -274,6 +284,17 @@ def _write_json(path: Path, data: Mapping[str, Any]) -> None:
         stream.flush()
         os.fsync(stream.fileno())
     draft.replace(path)
+
+
+def _overwrite_json(path: Path, data: Mapping[str, Any]) -> None:
+    """Write over ``path``, which takes no room that it has not."""
+    text = json.dumps(data).encode("ascii")
+    descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW)
+    with os.fdopen(descriptor, "wb") as stream:
+        stream.write(text)
+        stream.truncate()
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
 def _read_json(path: Path, build: Callable[[Any], T]) -> T | None:

@@ -10,7 +10,8 @@ table            holds, by path
 ``attributes``   changes by ``chmod``, ``chown``, ``utimens`` that are not sent yet
 ``overwrites``   what has to stand beside an object whose content is being replaced
 ``orphans``      objects in the work folder that live as long as a descriptor
-``renames``      renames of folders under way: old path to new
+``renames``      renames under way, of folders and of files with unsent attributes: old path to
+                 new
 ===============  ==============================================================================
 """
 
@@ -18,6 +19,7 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 import os
 import sqlite3
 import threading
@@ -28,7 +30,13 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from cosfs import paths
+from cosfs.errors import FsError, NoSpace, SpoolFailed
 from cosfs.model import Attributes, Metadata
+
+log = logging.getLogger(__name__)
+
+#: Pages of 4 KiB that the log of changes has at least.
+_RESERVED_PAGES: Final = 16
 
 _TABLES: Final = ("attributes", "overwrites", "orphans", "renames")
 
@@ -48,6 +56,8 @@ class Journal:
         """
         self.file = file
         self._lock = threading.Lock()
+        #: Records that could not be dropped yet.
+        self._undropped: set[tuple[str, bytes]] = set()
         self._database = sqlite3.connect(file, check_same_thread=False, isolation_level=None)
         self._database.execute("PRAGMA journal_mode = WAL")
         self._database.execute("PRAGMA synchronous = OFF")
@@ -56,16 +66,60 @@ class Journal:
                 f"CREATE TABLE IF NOT EXISTS {table} (path BLOB PRIMARY KEY, record TEXT NOT NULL)"
             )
 
+        self._reserve()
+
+    def _reserve(self) -> None:
+        """Let the log of changes take room now, which it then uses again and again.
+
+        So a disk that is full later does not stop work that is begun from being finished.
+        """
+        for number in range(_RESERVED_PAGES):
+            self._database.execute(f"PRAGMA user_version = {number}")
+        self._database.execute("PRAGMA wal_checkpoint(RESTART)")
+
     def put(self, table: str, path: str, record: dict[str, Any]) -> None:
-        """Write a record, replacing the one of this path; on disk when this returns."""
+        """Write a record, replacing the one of this path; on disk when this returns.
+
+        Raises ``NoSpace`` where the disk is full, ``SpoolFailed`` where it fails otherwise.
+        """
+        key = os.fsencode(path)
         statement = f"INSERT OR REPLACE INTO {table} VALUES (?, ?)"
         with self._lock:
-            self._database.execute(statement, (os.fsencode(path), json.dumps(record)))
+            self._drop_again()
+            try:
+                self._change(statement, key, json.dumps(record))
+            except sqlite3.Error as error:
+                is_full = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+                kind = NoSpace if is_full else SpoolFailed
+                raise kind(path, f"the journal says: {error}") from error
+            self._undropped.discard((table, key))
 
     def drop(self, table: str, path: str) -> None:
-        """Remove a record, if there is one."""
+        """Remove a record, if there is one.
+
+        What has happened is not undone by a disk that fails now: it is tried again later, and a
+        record that stays to the end makes the next mount look once more.
+        """
         with self._lock:
-            self._database.execute(f"DELETE FROM {table} WHERE path = ?", (os.fsencode(path),))
+            self._undropped.add((table, os.fsencode(path)))
+            self._drop_again()
+
+    def _drop_again(self) -> None:
+        for table, key in list(self._undropped):
+            try:
+                self._change(f"DELETE FROM {table} WHERE path = ?", key)
+            except sqlite3.Error as error:
+                log.warning("a record of %s cannot be dropped yet: %s", table, error)
+                return
+            self._undropped.discard((table, key))
+
+    def _change(self, statement: str, *values: object) -> None:
+        try:
+            self._database.execute(statement, values)
+        except sqlite3.OperationalError:
+            # Where the disk is full, the log may have room once it begins anew.
+            self._database.execute("PRAGMA wal_checkpoint(RESTART)")
+            self._database.execute(statement, values)
 
     def all(self, table: str) -> dict[str, dict[str, Any]]:
         """Return every record of a table by its path."""
@@ -76,6 +130,7 @@ class Journal:
     def close(self) -> None:
         """Give the file back."""
         with self._lock:
+            self._drop_again()
             self._database.close()
 
 
@@ -174,9 +229,14 @@ class AttributeJournal:
         with self._lock:
             self._drop(new)
             for path in [p for p in self._pending if p == old or paths.is_inside(p, old)]:
-                pending = self._pending[path]
+                pending, target = self._pending[path], paths.moved(path, old, new)
+                try:
+                    self._put(target, pending)
+                except FsError as error:
+                    # The name has changed: what cannot be written down is at least sent.
+                    log.warning("attributes of %r do not outlive this process: %s", target, error)
+                    self._pending[target] = pending
                 self._drop(path)
-                self._put(paths.moved(path, old, new), pending)
 
     def _put(self, path: str, pending: Pending) -> None:
         self._journal.put("attributes", path, asdict(pending.attributes))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Final
 
@@ -233,12 +235,14 @@ class Names:
             self._keeper.ensure_mark(paths.parent(new))
         times = self._cache.times(old, entry.version)
         metadata = self._cache.metadata(old, entry.version)
-        self._catalog.move_file(old, new, overwrite=True)
-        self._files.renamed(old, new)
-        self._cache.move_times(old, new)
-        self._cache.remove(old)
-        self._cache.put(new, replace(entry, metadata=metadata))
-        self._keeper.renamed(old, new)
+        has_unsent = self._keeper.unsent(old) != Attributes()
+        with self._journaled(old, new) if has_unsent else nullcontext():
+            self._catalog.move_file(old, new, overwrite=True)
+            self._files.renamed(old, new)
+            self._cache.move_times(old, new)
+            self._cache.remove(old)
+            self._cache.put(new, replace(entry, metadata=metadata))
+            self._keeper.renamed(old, new)
         self._keep_mtime(new, entry, attributes, times)
 
     def _keep_mtime(
@@ -266,16 +270,26 @@ class Names:
             raise FolderNotEmpty("the folder is not empty", path=new)
         if paths.is_inside(new, old):
             raise InvalidArgument(new, "a folder cannot become its own child")
+        with self._journaled(old, new):
+            self._move_folder(old, new, overwrite=False)
+
+    @contextmanager
+    def _journaled(self, old: str, new: str) -> Iterator[None]:
+        """Let the next mount finish a rename, should we be killed in it."""
         self._journal.put("renames", old, {"new": new})
         try:
-            self._move_folder(old, new, overwrite=False)
+            yield
         finally:
             # A failure is told: whoever asked may ask again, or have changed his mind.
             self._journal.drop("renames", old)
 
     def finish_rename(self, old: str, new: str) -> None:
-        """Finish a rename of a folder that a killed mount had begun."""
-        if self._catalog.find(old) is not None:
+        """Finish a rename that a killed mount had begun."""
+        entry = self._catalog.find(old)
+        if entry is None:
+            # All is moved, but for changes that were not sent yet.
+            self._keeper.renamed(old, new)
+        elif entry.is_folder:
             self._move_folder(old, new, overwrite=True)
 
     def _move_folder(self, old: str, new: str, *, overwrite: bool) -> None:

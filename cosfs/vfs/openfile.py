@@ -405,6 +405,7 @@ class OpenFile:
             return
         self._blind = False
         content = self._content()
+        self._spool.check_room(sum(gap_end - at for at, gap_end in gaps))
         for at, gap_end in gaps:
             while at < gap_end:
                 piece = min(gap_end - at, BLOCK_SIZE - at % BLOCK_SIZE)

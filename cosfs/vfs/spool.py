@@ -91,11 +91,19 @@ class Spool:
                 written = os.pwrite(self._fd, view, end - len(view))
                 view = view[written:]
         except OSError as error:
+            # What of it did get there must not show up behind a later end.
+            os.ftruncate(self._fd, self.size)
             raise _translated(error, self._path) from error
         if offset > self.size:
             self.present.add(self.size, offset)
         self.present.add(offset, end)
         self.size = max(self.size, end)
+
+    def check_room(self, size: int) -> None:
+        """Raise ``NoSpace`` if the disk has no ``size`` bytes left: do not fill it in vain."""
+        disk = os.fstatvfs(self._fd)
+        if disk.f_bavail * disk.f_frsize < size:
+            raise NoSpace(self._path, f"the spool's disk has no {size} bytes left")
 
     def fill(self, offset: int, data: bytes) -> None:
         """Put ``data`` fetched from the store into a gap; the size stays as it is."""
