@@ -13,10 +13,14 @@ from pathlib import Path
 
 from cosfs import ask, mounts
 from cosfs.exits import ExitCode, Failure
+from cosfs.holders import holders
 from cosfs.statedir import Info, MountState
 
 #: Seconds of silence before the user is told what takes so long; and between such lines.
 _PATIENCE_S = 3.0
+
+#: A busy mount names this many of the programs that use it.
+_HOLDERS_SHOWN = 10
 
 
 def run(
@@ -63,13 +67,25 @@ def _unmount(where: str, environ: Mapping[str, str], *, lazily: bool) -> None:
     try:
         mounts.unmount(where, environ, lazily=lazily)
     except mounts.MountBusy:
-        raise Failure(
-            ExitCode.FAILED,
-            f"{where} is in use: close the programs that have files open there or stand in it"
-            f" (fuser -vm {where} names them), then try again",
-        ) from None
+        raise Failure(ExitCode.FAILED, _busy(where)) from None
     except mounts.UnmountRefused as error:
         raise Failure(ExitCode.FAILED, f"{where} cannot be unmounted: {error}") from error
+
+
+def _busy(where: str) -> str:
+    found = holders(where)
+    if not found:
+        return (
+            f"{where} is in use by programs that this user may not look at, or something is mounted"
+            f" in it (as root, fuser -vm {where} tells): close them, then try again"
+        )
+    lines = [str(holder) for holder in found[:_HOLDERS_SHOWN]]
+    if len(found) > len(lines):
+        lines.append(f"and {len(found) - len(lines)} more")
+    return (
+        f"{where} is in use:\n  " + "\n  ".join(lines)
+        + "\nclose these programs, or let them go elsewhere, then try again"
+    )
 
 
 def _after_death(

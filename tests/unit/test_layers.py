@@ -44,7 +44,8 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "mounts": LEAVES,
     "statedir": (*LEAVES, "vfs.types"),
     "daemon": ("exits",),
-    "umount": ("ask", "exits", "mounts", "statedir"),
+    "holders": (),
+    "umount": ("ask", "exits", "holders", "mounts", "statedir"),
     # The socket of a running mount, which does not know what is asked, and asking it.
     "control": ("errors",),
     "ask": (*LEAVES, "control", "mounts", "statedir"),
