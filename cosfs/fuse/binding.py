@@ -21,6 +21,7 @@ from typing import Any
 import fuse as fusepy
 
 from cosfs.errors import FuseUnavailable
+from cosfs.fuse import pages
 from cosfs.fuse.errnos import errno_after
 from cosfs.fuse.operations import UTIME_NOW, Operations
 from cosfs.fuse.pool import MAX_BACKGROUND, Pool, libfuse
@@ -79,7 +80,7 @@ def serve(
         FuseUnavailable: libfuse, fusermount or the kernel refused; the message holds their words.
         Exception: whatever the file system's start raised.
     """
-    pool = Pool()
+    pool = Pool(before_end=lambda where: pages.write_back(where, operations.mappable))
     stock_main = libfuse.fuse_main_real
     libfuse.fuse_main_real = pool.main
     try:

@@ -64,6 +64,10 @@ class Operations:
         """Run the handler of that name, as the binding's own methods ask for."""
         return getattr(self, operation)(*args)
 
+    def mappable(self) -> list[str]:
+        """Return the paths of open files that programs may have changed through a mapping."""
+        return self._fs.mappable()
+
     def init(self, _path: str) -> None:
         self._fs.start()
 

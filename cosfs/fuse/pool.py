@@ -20,7 +20,7 @@ import os
 import signal
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -61,8 +61,12 @@ class Pool:
     Thread safety: ``main`` belongs to the main thread; ``ask_to_stop`` may be called by any.
     """
 
-    def __init__(self, threads: int = THREADS) -> None:
+    def __init__(
+        self, threads: int = THREADS, before_end: Callable[[bytes], None] = lambda _where: None
+    ) -> None:
+        """``before_end`` is called with the mount point when a signal ends a mount that answers."""
         self._size = threads
+        self._before_end = before_end
         #: What libfuse or fusermount wrote when it refused to mount.
         self.refusal = ""
         self._wake_read, self._wake_write = os.pipe()
@@ -97,7 +101,9 @@ class Pool:
             workers = [_Worker(handle, self) for _ in range(self._size)]
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
-        self._wait(workers)
+        if self._wait(workers):
+            assert mountpoint.value is not None
+            self._before_end(mountpoint.value)
         for worker in workers:
             worker.stop(session)
         self._dismissed.set()
@@ -127,15 +133,16 @@ class Pool:
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
 
-    def _wait(self, workers: list[_Worker]) -> None:
-        """Return when somebody unmounted, sent a signal or asked to stop."""
+    def _wait(self, workers: list[_Worker]) -> bool:
+        """Return when somebody unmounted, sent a signal or asked to stop: whether by a signal."""
         while not all(worker.has_left for worker in workers):
             for reason in os.read(self._wake_read, 64):
                 if reason in STOP_SIGNALS:
                     log.info("stopping: %s", signal.Signals(reason).name)
-                    return
+                    return True
                 if reason == _STOP_ASKED:
-                    return
+                    return False
+        return False
 
 
 class _Worker(threading.Thread):

@@ -108,6 +108,15 @@ class OpenFiles:
             self._hidden.discard(path)
         return was_made_up
 
+    def mappable(self) -> list[str]:
+        """Return the paths of files that programs may have changed through a mapping."""
+        with self._lock:
+            return [
+                path
+                for path, file in self._by_path.items()
+                if not file.removed and any(one.is_mappable for one in file.descriptors)
+            ]
+
     def usage(self) -> FilesUsage:
         """Return what is open, and what of it is not stored."""
         with self._lock:

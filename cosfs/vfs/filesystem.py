@@ -174,6 +174,10 @@ class FileSystem:
             self.leftovers.usage(),
         )
 
+    def mappable(self) -> list[str]:
+        """Return the paths of open files that programs may have changed through a mapping."""
+        return self._files.mappable()
+
     def refresh(self, path: str) -> None:
         """Let everything at ``path`` and below it be asked for anew, whatever the TTL."""
         self._cache.refresh(path)
@@ -284,6 +288,7 @@ class FileSystem:
             self._kernel.mixed(path)
             keep, direct = False, True
         descriptor.is_direct, descriptor.has_pages = direct, keep
+        descriptor.is_mappable = _is_mappable(flags)
         return Opened(fh, keep, direct)
 
     def _open(self, path: str, caller: Caller) -> tuple[int, Descriptor]:
@@ -325,6 +330,7 @@ class FileSystem:
         fh, descriptor = self._files.create(path, caller)
         given = Attributes(mode=stat.S_IFREG | mode & 0o7777, uid=caller.uid, gid=caller.gid)
         attributes = self._attrs.explicit(given, is_folder=False)
+        descriptor.is_mappable = _is_mappable(flags)
         descriptor.file.exclusive = bool(flags & os.O_EXCL)
         metadata = Metadata(attributes=attributes)
         if self._guesses_content_types:
@@ -424,3 +430,8 @@ class FileSystem:
         """See ``XAttrs.remove``."""
         refuse_reserved(path)
         self._xattrs.remove(path, name)
+
+
+def _is_mappable(flags: int) -> bool:
+    """Tell whether a program may write through a mapping: the kernel asks for both rights."""
+    return flags & os.O_ACCMODE == os.O_RDWR

@@ -76,6 +76,7 @@ class Descriptor:
         "is_cut",
         "is_direct",
         "is_fresh",
+        "is_mappable",
         "last_read",
         "opener",
         "stream",
@@ -98,6 +99,8 @@ class Descriptor:
         self.last_read = 0.0
         self.is_cut = False
         self.wrote = False
+        #: Whether writes may come of a mapping, long after the program made them.
+        self.is_mappable = False
 
 
 class OpenFile:

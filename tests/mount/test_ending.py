@@ -42,6 +42,27 @@ input()
 """
 
 
+HOLD_OPEN = """
+import os
+fd = os.open("held", os.O_WRONLY | os.O_CREAT)
+os.chdir("/")
+"""
+
+HOLD_MAPPED = """
+import mmap, os
+fd = os.open("held", os.O_RDWR | os.O_CREAT)
+os.write(fd, bytes(10000))
+view = mmap.mmap(fd, 10000)
+# The module keeps a descriptor of its own.
+os.closerange(3, 100)
+view[:5] = b"MMMMM"
+view[5000:5005] = b"NNNNN"
+os.chdir("/")
+"""
+
+MAPPED = b"MMMMM" + bytes(4995) + b"NNNNN" + bytes(4995)
+
+
 class TestUmount:
     def test_everything_is_stored_when_it_returns(self, bench: Bench) -> None:
         with bench.mounted() as mount:
@@ -71,11 +92,21 @@ class TestUmount:
         with bench.mounted() as again:
             assert again.sh("cat held") == "kept"
 
-    def test_busy(self, mounted: Mounted) -> None:
-        with program_in(mounted, "print('ready', flush=True); input()"):
+    @pytest.mark.parametrize(
+        ("hold", "how"),
+        [
+            ("", "stands in {}"),
+            (HOLD_OPEN, "has open {}/held"),
+            (HOLD_MAPPED, "has mapped {}/held"),
+        ],
+    )
+    def test_busy(self, mounted: Mounted, hold: str, how: str) -> None:
+        with program_in(mounted, hold + "print('ready', flush=True); input()") as program:
             done = mounted.bench.cosfs("umount", str(mounted.path))
             assert done.returncode == 1
-            assert "is in use" in done.stderr and "fuser" in done.stderr
+            (line,) = done.stderr.splitlines()[1:-1]
+            name = Path(f"/proc/{program.pid}/comm").read_text().strip()
+            assert line == f"  {name} ({program.pid}) {how.format(mounted.path)}"
             assert mounted.is_mounted
 
     def test_not_mounted(self, bench: Bench) -> None:
@@ -162,6 +193,16 @@ class TestSignals:
             assert not mount.is_mounted
         with bench.mounted() as mount:
             assert mount.sh("cat held") == "kept"
+
+    def test_what_is_changed_in_a_mapping_is_stored_first(self, bench: Bench) -> None:
+        with bench.mounted() as mount:
+            with program_in(mount, HOLD_MAPPED + "print('ready', flush=True); input()"):
+                assert mount.sh("stat -c %s held") == "10000\n"
+                pid = mount.pid
+                os.kill(pid, signal.SIGTERM)
+                wait_for_end(pid)
+        with bench.mounted() as mount:
+            assert (mount.path / "held").read_bytes() == MAPPED
 
     def test_requests_under_way_are_answered_first(self, bench: Bench) -> None:
         with bench.mounted() as mount:
