@@ -1,0 +1,95 @@
+"""A file system in memory on cosfs's binding: ``python -m benchmarks.memoryfs MOUNTPOINT``.
+
+It shows what the kernel, libfuse and the binding cost when nothing else does. One folder of plain
+files; each open drops the kernel's pages, so that every byte is asked for.
+"""
+
+from __future__ import annotations
+
+import stat
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any, cast
+
+from cosfs.errors import NotFound
+from cosfs.fuse import binding
+from cosfs.fuse.operations import FileInfo, Operations
+from cosfs.vfs.types import Attrs, DirEntry
+
+
+class MemoryOperations:
+    """The calls that reading and writing need; see ``cosfs.fuse.operations``."""
+
+    use_ns = True
+    flag_utime_omit_ok = 1
+    flag_nullpath_ok = 1
+    flag_nopath = 1
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._by_path: dict[str, int] = {}
+        self._bytes: dict[int, bytearray] = {}
+        self._last = 1
+
+    def __call__(self, operation: str, *args: Any) -> Any:
+        """Run the handler of that name."""
+        handler: Callable[..., Any] = getattr(self, operation)
+        return handler(*args)
+
+    def init(self, _path: str) -> None:
+        """Nothing has to be started."""
+
+    def getattr(self, path: str, fh: int | None = None) -> Attrs:
+        if path == "/":
+            return Attrs(stat.S_IFDIR | 0o755, 2, 0, 0, 0, 0, 0, 0, 1, 0, 0)
+        number = fh if fh is not None else self._by_path.get(path)
+        if number is None:
+            raise NotFound(path)
+        size = len(self._bytes[number])
+        return Attrs(stat.S_IFREG | 0o644, 1, 0, 0, size, 0, 0, 0, number, -(-size // 512), 0)
+
+    def create(self, path: str, _mode: int, fi: FileInfo) -> None:
+        with self._lock:
+            self._last += 1
+            self._by_path[path] = fi.fh = self._last
+            self._bytes[fi.fh] = bytearray()
+
+    def open(self, path: str, fi: FileInfo) -> None:
+        fi.fh = self._by_path[path]
+
+    def read(self, fh: int, offset: int, size: int) -> bytes:
+        return bytes(memoryview(self._bytes[fh])[offset : offset + size])
+
+    def write(self, fh: int, offset: int, data: bytes) -> int:
+        self._bytes[fh][offset : offset + len(data)] = data
+        return len(data)
+
+    def truncate(self, path: str | None, length: int, fi: FileInfo | None = None) -> None:
+        content = self._bytes[fi.fh if fi is not None else self._by_path[path or ""]]
+        del content[length:]
+        content.extend(bytes(length - len(content)))
+
+    def flush(self, _path: str | None, _fi: FileInfo) -> None:
+        """Nothing has to be stored."""
+
+    def unlink(self, path: str) -> None:
+        del self._bytes[self._by_path.pop(path)]
+
+    def opendir(self, _path: str) -> int:
+        return 0
+
+    def readdir(self, _fh: int) -> list[DirEntry]:
+        return [
+            DirEntry(path[1:], number, stat.S_IFREG) for path, number in self._by_path.items()
+        ]
+
+
+def main() -> None:
+    """Mount, and return after SIGTERM or an umount."""
+    operations = cast(Operations, MemoryOperations())
+    binding.serve(operations, sys.argv[1], {"fsname": "memory"}, on_ready=lambda: None)
+
+
+if __name__ == "__main__":
+    main()
