@@ -102,6 +102,8 @@ def _memory_mounted(folder: Path) -> Iterator[Path]:
     finally:
         process.terminate()
         process.wait(60)
+        if os.path.ismount(folder):
+            subprocess.run(["umount", "-l", str(folder)], check=False)
 
 
 def _mount_write(place: Place) -> tuple[list[float], float]:

@@ -9,8 +9,6 @@ from __future__ import annotations
 import stat
 import sys
 import threading
-from collections.abc import Callable
-from typing import Any, cast
 
 from cosfs.errors import NotFound
 from cosfs.fuse import binding
@@ -18,13 +16,10 @@ from cosfs.fuse.operations import FileInfo, Operations
 from cosfs.vfs.types import Attrs, DirEntry
 
 
-class MemoryOperations:
-    """The calls that reading and writing need; see ``cosfs.fuse.operations``."""
-
-    use_ns = True
-    flag_utime_omit_ok = 1
-    flag_nullpath_ok = 1
-    flag_nopath = 1
+class MemoryOperations(Operations):
+    """The calls that reading and writing need. What the kernel asks for besides is answered as a
+    mount does, which never looks further than the name of a foreign extended attribute.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -32,13 +27,11 @@ class MemoryOperations:
         self._bytes: dict[int, bytearray] = {}
         self._last = 1
 
-    def __call__(self, operation: str, *args: Any) -> Any:
-        """Run the handler of that name."""
-        handler: Callable[..., Any] = getattr(self, operation)
-        return handler(*args)
-
     def init(self, _path: str) -> None:
         """Nothing has to be started."""
+
+    def mappable(self) -> list[str]:
+        return []
 
     def getattr(self, path: str, fh: int | None = None) -> Attrs:
         if path == "/":
@@ -49,7 +42,7 @@ class MemoryOperations:
         size = len(self._bytes[number])
         return Attrs(stat.S_IFREG | 0o644, 1, 0, 0, size, 0, 0, 0, number, -(-size // 512), 0)
 
-    def create(self, path: str, _mode: int, fi: FileInfo) -> None:
+    def create(self, path: str, mode: int, fi: FileInfo) -> None:
         with self._lock:
             self._last += 1
             self._by_path[path] = fi.fh = self._last
@@ -70,16 +63,26 @@ class MemoryOperations:
         del content[length:]
         content.extend(bytes(length - len(content)))
 
-    def flush(self, _path: str | None, _fi: FileInfo) -> None:
+    def flush(self, _path: str | None, fi: FileInfo) -> None:
         """Nothing has to be stored."""
+
+    def release(self, _path: str | None, fi: FileInfo) -> None:
+        """Nothing has to be given back."""
+
+    def rename(self, old: str, new: str) -> None:
+        """An open file that is unlinked gets another name first."""
+        self._by_path[new] = self._by_path.pop(old)
 
     def unlink(self, path: str) -> None:
         del self._bytes[self._by_path.pop(path)]
 
-    def opendir(self, _path: str) -> int:
+    def opendir(self, path: str) -> int:
         return 0
 
-    def readdir(self, _fh: int) -> list[DirEntry]:
+    def releasedir(self, _path: str | None, fh: int) -> None:
+        """Nothing has to be given back."""
+
+    def readdir(self, fh: int) -> list[DirEntry]:
         return [
             DirEntry(path[1:], number, stat.S_IFREG) for path, number in self._by_path.items()
         ]
@@ -87,8 +90,7 @@ class MemoryOperations:
 
 def main() -> None:
     """Mount, and return after SIGTERM or an umount."""
-    operations = cast(Operations, MemoryOperations())
-    binding.serve(operations, sys.argv[1], {"fsname": "memory"}, on_ready=lambda: None)
+    binding.serve(MemoryOperations(), sys.argv[1], {"fsname": "memory"}, on_ready=lambda: None)
 
 
 if __name__ == "__main__":
