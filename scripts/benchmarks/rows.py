@@ -36,10 +36,10 @@ class Row:
         """How much of the goal is reached: 1 is just that, more is better. ``None`` without one."""
         if self.goal is None:
             return None
-        better, worse = self.measured, self.goal
-        if self.sense != "at least" and self.unit != "MB/s":
-            better, worse = worse, better
-        return better / worse if better and worse else None
+        if not self.measured or not self.goal:
+            return None
+        is_more_better = self.sense == "at least" or self.unit.endswith("/s")
+        return self.measured / self.goal if is_more_better else self.goal / self.measured
 
     def as_json(self) -> dict[str, Any]:
         """Return the row as it is written to the file."""
