@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 import random
+import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import content, files
-from .place import Place, wait_until
-from .rows import Row, median
-from .sizes import KIB, MIB
+from . import content, files, machine
+from .place import Mount, Place, wait_until
+from .rows import Row
+from .sizes import GIB, KIB, MIB
 
 #: What part of one connection's throughput a mount is to reach.
 _READ_SHARE = 0.5
@@ -22,73 +24,109 @@ _WRITE_SHARE = 0.35
 _SEED = 1
 
 
+@dataclass(slots=True)
+class _Runs:
+    """What several runs of one kind took; each moves ``size`` bytes."""
+
+    size: int
+    seconds: list[float] = field(default_factory=list)
+    #: Processor time by who took it, of all runs together.
+    cpu: dict[str, float] = field(default_factory=dict)
+
+    def add(self, seconds: float) -> None:
+        self.seconds.append(seconds)
+
+    @contextmanager
+    def counting(self, **pids: int) -> Iterator[None]:
+        """Count the processor time of a block."""
+        before = {who: machine.cpu_seconds(pid) for who, pid in pids.items()}
+        yield
+        for who, pid in pids.items():
+            self.cpu[who] = self.cpu.get(who, 0) + machine.cpu_seconds(pid) - before[who]
+
+    @property
+    def rate(self) -> float:
+        """The median in MB/s."""
+        return self.size / 1e6 / statistics.median(self.seconds)
+
+    @property
+    def cpu_a_gib(self) -> float:
+        """Processor time of everybody for 1 GiB."""
+        return sum(self.cpu.values()) / len(self.seconds) / (self.size / GIB)
+
+    def rows(self, what: str, note: str = "") -> Iterator[Row]:
+        """Yield the throughput, and the processor time, which a busy machine changes less."""
+        runs = _list_of(self.size / 1e6 / seconds for seconds in self.seconds)
+        yield Row(what, self.rate, "MB/s", note="; ".join(filter(None, (note, runs))))
+        total = sum(self.cpu.values())
+        shares = ", ".join(f"{who} {share / total:.0%}" for who, share in self.cpu.items())
+        yield Row(f"{what}, processor", self.cpu_a_gib, "s/GiB", note=shares)
+
+
 def sequential(place: Place) -> Iterator[Row]:
     """Measure throughput: of one connection, of the binding alone, and of a mount."""
-    size = place.sizes.large
-    what = f"{size // MIB:,} MiB"
+    what = f"{place.sizes.large // MIB:,} MiB"
     base_write, base_read = _base(place)
-    yield _rate(f"one connection, write {what}", base_write, "the base")
-    yield _rate(f"one connection, read {what}", base_read, "the base")
+    yield from base_write.rows(f"one connection, write {what}", "the base")
+    yield from base_read.rows(f"one connection, read {what}", "the base")
     memory_write, memory_read = _memory(place)
-    yield _rate(f"binding from memory, write {what}", memory_write)
-    yield _rate(f"binding from memory, read {what}", memory_read)
-    mount_write, writing_share = _mount_write(place)
-    row = _rate(f"mount, write {what}, first byte to close", mount_write)
-    yield row
-    yield Row(
-        "mount, write, part of the base",
-        row.measured / median(base_write, "")[0],
-        "",
-        _WRITE_SHARE,
-        "at least",
-        f"{writing_share:.0%} of the time before the close",
-    )
-    mount_read, fetched = _mount_read(place)
-    row = _rate(f"mount, read {what}, cold", mount_read)
-    yield row
-    yield Row(
-        "mount, read, part of the base",
-        row.measured / median(base_read, "")[0],
-        "",
-        _READ_SHARE,
-        "at least",
-        f"{fetched:.2f} bytes fetched for each that was read",
-    )
+    yield from memory_write.rows(f"binding from memory, write {what}")
+    yield from memory_read.rows(f"binding from memory, read {what}")
+    write, before_close = _mount_write(place)
+    yield from write.rows(f"mount, write {what}, first byte to close")
+    note = f"{before_close:.0%} of the time before the close"
+    yield from _parts("mount, write", write, base_write, _WRITE_SHARE, note)
+    read, fetched = _mount_read(place)
+    yield from read.rows(f"mount, read {what}, cold")
+    note = f"{fetched:.2f} bytes fetched for each that was read"
+    yield from _parts("mount, read", read, base_read, _READ_SHARE, note)
 
 
-def _rate(what: str, rates: list[float], note: str = "") -> Row:
-    middle, runs = median(rates, "MB/s")
-    return Row(what, middle, "MB/s", note="; ".join(filter(None, (note, runs))))
+def _parts(what: str, runs: _Runs, base: _Runs, goal: float, note: str) -> Iterator[Row]:
+    """Yield the throughput as a part of the base's, and the same by processor time.
+
+    Beside other programs the first favours who has more threads; the second does not.
+    """
+    yield Row(f"{what}, part of the base", runs.rate / base.rate, "", goal, "at least", note)
+    part = base.cpu_a_gib / runs.cpu_a_gib if runs.cpu_a_gib else 0
+    yield Row(f"{what}, part of the base by processor time", part, "")
 
 
-def _base(place: Place) -> tuple[list[float], list[float]]:
-    size, writes, reads = place.sizes.large, [], []
+def _base(place: Place) -> tuple[_Runs, _Runs]:
+    size = place.sizes.large
+    writes, reads = _Runs(size), _Runs(size)
+    pids = {"program": os.getpid(), "server": place.server.pid}
     with place.connection() as connection:
         for _ in range(place.sizes.rounds):
-            began = time.monotonic()
-            connection.put_slices("/base", content.slices(size), size)
-            writes.append(_mb_per_s(size, time.monotonic() - began))
-            began = time.monotonic()
-            if connection.get("/base") != size:
-                raise RuntimeError("the server gave another size")
-            reads.append(_mb_per_s(size, time.monotonic() - began))
+            with writes.counting(**pids):
+                began = time.monotonic()
+                connection.put_slices("/base", content.slices(size), size)
+                writes.add(time.monotonic() - began)
+            with reads.counting(**pids):
+                began = time.monotonic()
+                if connection.get("/base") != size:
+                    raise RuntimeError("the server gave another size")
+                reads.add(time.monotonic() - began)
             connection.delete("/base")
     return writes, reads
 
 
-def _memory(place: Place) -> tuple[list[float], list[float]]:
-    size, writes, reads = place.sizes.large, [], []
-    with _memory_mounted(place.folder / "memory") as folder:
+def _memory(place: Place) -> tuple[_Runs, _Runs]:
+    size = place.sizes.large
+    writes, reads = _Runs(size), _Runs(size)
+    with _memory_mounted(place.folder / "memory") as (folder, pid):
+        pids = {"program": os.getpid(), "binding": pid}
         for _ in range(place.sizes.rounds):
-            written, closed = files.write(folder / "file", size)
-            writes.append(_mb_per_s(size, written + closed))
-            reads.append(_mb_per_s(size, files.read(folder / "file")))
+            with writes.counting(**pids):
+                writes.add(sum(files.write(folder / "file", size)))
+            with reads.counting(**pids):
+                reads.add(files.read(folder / "file"))
             os.unlink(folder / "file")
     return writes, reads
 
 
 @contextmanager
-def _memory_mounted(folder: Path) -> Iterator[Path]:
+def _memory_mounted(folder: Path) -> Iterator[tuple[Path, int]]:
     folder.mkdir()
     process = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.memoryfs", str(folder)],
@@ -98,7 +136,7 @@ def _memory_mounted(folder: Path) -> Iterator[Path]:
         wait_until(lambda: os.path.ismount(folder) or process.poll() is not None)
         if process.poll() is not None:
             raise RuntimeError("the file system in memory does not start")
-        yield folder
+        yield folder, process.pid
     finally:
         process.terminate()
         process.wait(60)
@@ -106,26 +144,36 @@ def _memory_mounted(folder: Path) -> Iterator[Path]:
             subprocess.run(["umount", "-l", str(folder)], check=False)
 
 
-def _mount_write(place: Place) -> tuple[list[float], float]:
-    size, rates, parts = place.sizes.large, [], []
+def _mount_write(place: Place) -> tuple[_Runs, float]:
+    runs, parts = _Runs(place.sizes.large), []
     with place.mounted() as mount:
         for _ in range(place.sizes.rounds):
-            written, closed = files.write(mount.path / "written", size)
-            rates.append(_mb_per_s(size, written + closed))
+            with runs.counting(**_pids(place, mount)):
+                written, closed = files.write(mount.path / "written", runs.size)
+            runs.add(written + closed)
             parts.append(written / (written + closed))
             os.unlink(mount.path / "written")
-    return rates, sum(parts) / len(parts)
+    return runs, sum(parts) / len(parts)
 
 
-def _mount_read(place: Place) -> tuple[list[float], float]:
-    size, rates = place.sizes.large, []
+def _mount_read(place: Place) -> tuple[_Runs, float]:
+    runs = _Runs(place.sizes.large)
     with place.connection() as connection:
-        connection.put_slices("/large", content.slices(size), size)
+        connection.put_slices("/large", content.slices(runs.size), runs.size)
     place.reset_stats()
     for _ in range(place.sizes.rounds):
-        with place.mounted() as mount:
-            rates.append(_mb_per_s(size, files.read(mount.path / "large")))
-    return rates, place.stats()["bytes_out"] / (size * place.sizes.rounds)
+        with place.mounted() as mount, runs.counting(**_pids(place, mount)):
+            runs.add(files.read(mount.path / "large"))
+    return runs, place.stats()["bytes_out"] / (runs.size * place.sizes.rounds)
+
+
+def _pids(place: Place, mount: Mount) -> dict[str, int]:
+    return {"program": os.getpid(), "mount": mount.pid, "server": place.server.pid}
+
+
+def _list_of(rates: Iterable[float]) -> str:
+    texts = [f"{rate:.0f}" for rate in rates]
+    return f"median of {', '.join(texts)}" if len(texts) > 1 else ""
 
 
 def random_reads(place: Place) -> Iterator[Row]:
@@ -174,7 +222,3 @@ def _read_at(path: Path, offsets: list[int], length: int) -> float:
         return time.monotonic() - began
     finally:
         os.close(descriptor)
-
-
-def _mb_per_s(size: int, seconds: float) -> float:
-    return size / 1e6 / seconds

@@ -34,6 +34,13 @@ def load() -> float:
     return round(os.getloadavg()[0], 2)
 
 
+def cpu_seconds(pid: int) -> float:
+    """Return the processor time that a process and its threads have taken so far."""
+    text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    fields = text.rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def _field(file: str, name: str) -> str:
     for line in Path(file).read_text(encoding="utf-8").splitlines():
         key, _, value = line.partition(":")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -34,8 +33,6 @@ class Row:
     @property
     def share(self) -> float | None:
         """How much of the goal is reached: 1 is just that, more is better. ``None`` without one."""
-        if self.goal is None:
-            return None
         if not self.measured or not self.goal:
             return None
         is_more_better = self.sense == "at least" or self.unit.endswith("/s")
@@ -44,14 +41,6 @@ class Row:
     def as_json(self) -> dict[str, Any]:
         """Return the row as it is written to the file."""
         return {**asdict(self), "missed": self.is_missed}
-
-
-def median(values: Sequence[float], unit: str) -> tuple[float, str]:
-    """Return the middle of several runs, and a note of all of them."""
-    if len(values) == 1:
-        return values[0], ""
-    runs = ", ".join(_number(value) for value in values)
-    return statistics.median(values), f"median of {runs} {unit}"
 
 
 def text_of(rows: Iterable[Row]) -> str:
