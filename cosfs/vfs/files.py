@@ -169,7 +169,7 @@ class OpenFiles:
             return self._describe(file, opener)
 
     def _describe(self, file: OpenFile, opener: int) -> tuple[int, Descriptor]:
-        descriptor = Descriptor(file, opener)
+        descriptor = Descriptor(file, opener, self._services.clock.monotonic())
         file.descriptors.add(descriptor)
         return self._descriptors.add(descriptor), descriptor
 

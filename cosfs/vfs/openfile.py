@@ -18,6 +18,7 @@ fetched into it only when it is needed.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -77,16 +78,17 @@ class Descriptor:
         "is_direct",
         "is_fresh",
         "is_mappable",
-        "last_read",
+        "opened",
         "opener",
         "stream",
         "wrote",
     )
 
-    def __init__(self, file: OpenFile, opener: int) -> None:
+    def __init__(self, file: OpenFile, opener: int, opened: float) -> None:
         self.file = file
-        #: Thread group that opened it; 0 if unknown.
+        #: Thread group that opened it; 0 if unknown. And when (monotonic seconds).
         self.opener = opener
+        self.opened = opened
         self.stream = Stream()
         #: Nothing was read yet: the kernel may not have taken note of its opening.
         self.is_fresh = True
@@ -94,9 +96,7 @@ class Descriptor:
         #: reads without us.
         self.is_direct = False
         self.has_pages = False
-        #: When it was read last (monotonic seconds), and whether the kernel may have ended that
-        #: too early, with the size of another version.
-        self.last_read = 0.0
+        #: Whether the kernel may have ended reading too early, with the size of another version.
         self.is_cut = False
         self.wrote = False
         #: Whether writes may come of a mapping, long after the program made them.
@@ -153,6 +153,8 @@ class OpenFile:
         self._mtime_is_set = False
         #: The kernel takes it for as long as another version.
         self._is_misjudged = False
+        #: When the kernel asked for bytes of it last (monotonic seconds).
+        self._last_read = -math.inf
         if spool is not None:
             self._size = spool.size
         elif entry is None:
@@ -203,7 +205,7 @@ class OpenFile:
                 if self._spool is not None:
                     self._fill(offset, offset + size)
                     return self._spool.read_at(offset, size) if offset < self._size else b""
-                descriptor.last_read = self._services.clock.monotonic()
+                self._last_read = self._services.clock.monotonic()
                 if self._is_misjudged and not descriptor.is_direct:
                     raise Stale(self.path, "replaced by a file of another size")
                 self._blind = False
@@ -239,8 +241,10 @@ class OpenFile:
                 return
             horizon = self._services.clock.monotonic() - _READING_S
             for one in list(self.descriptors):
-                is_amid = one.stream.end < self.entry.size or one.last_read > horizon
-                if not one.is_direct and (one.has_pages or one.last_read and is_amid):
+                # What one descriptor reads, the kernel gives to all of them.
+                has_pages = one.has_pages or self._last_read >= one.opened
+                is_done = one.stream.end >= self.entry.size and self._last_read <= horizon
+                if not one.is_direct and has_pages and not is_done:
                     one.is_cut = True
 
     def write(self, descriptor: Descriptor, offset: int, data: bytes) -> None:

@@ -146,21 +146,20 @@ def test_a_reader_is_told_when_the_kernel_believes_another_size(
     fs: FileSystem, store: MemoryStore, clock: FakeClock, size: int
 ) -> None:
     write_unseen(store, "/f", b"1" * 100)
-    amid, idle, done = (open_file(fs, "/f", os.O_RDONLY) for _ in range(3))
+    with_others_pages, amid, done = (open_file(fs, "/f", os.O_RDONLY) for _ in range(3))
     assert fs.read(done, 0, 100) == b"1" * 100
-    served_by_the_kernel = fs.open("/f", os.O_RDONLY, ME)
-    assert served_by_the_kernel.keep_cache
-    clock.advance(61)
     fs.read(amid, 0, 20)
+    with_kept_pages = fs.open("/f", os.O_RDONLY, ME)
+    assert with_kept_pages.keep_cache
+    clock.advance(61)
     write_unseen(store, "/f", b"2" * size)
     # From now on the kernel ends all reads there, or fills them with zeros up to there.
     assert fs.getattr("/f").size == size
-    for reader in (amid, idle, done):
+    for reader in (amid, done):
         with pytest.raises(Stale):
             fs.read(reader, 50, 50)
-    for reader in (idle, done):
-        close(fs, reader)
-    for reader in (amid, served_by_the_kernel.fh):
+    close(fs, done)
+    for reader in (amid, with_others_pages, with_kept_pages.fh):
         if size < 100:
             with pytest.raises(Stale):
                 close(fs, reader)
