@@ -7,6 +7,6 @@
        ├──> signer ──> auth
        ├──> retry, codes
        └──> transport ──> wire, multipart, proxies        (the only user of requests)
-    slices ──> bucket, sha1, team
+    slices ──> bucket, team
     streams ──> api, ranges
 """

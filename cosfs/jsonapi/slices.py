@@ -12,17 +12,15 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import Protocol
 
+from cosfs.digests import STEP, digests_of
 from cosfs.errors import (
     AlreadyExists,
     NotFound,
-    SourceFailed,
     UnfinishedOther,
     UnfinishedUpload,
     UploadSessionLost,
 )
-from cosfs.jsonapi import sha1
 from cosfs.jsonapi.bucket import BucketClient
 from cosfs.jsonapi.protocol import SLICE_SIZE
 from cosfs.jsonapi.replies import FileInfo, SliceList, SlicePart, SliceSession, UploadedFile
@@ -40,43 +38,29 @@ class Digests:
     parts: tuple[SlicePart, ...] | None
 
 
-class _Hash(Protocol):
-    def update(self, data: bytes, /) -> None: ...
-
-    def hexdigest(self) -> str: ...
-
-
 def digests(source: Source) -> Digests:
-    """Read ``source`` once and digest it for slices of 1 MiB, the only size digests exist for.
+    """Return what a slice upload announces of ``source``, for slices of 1 MiB, the only size.
 
     The element of the last slice is the ordinary digest of the whole, every other one the inner
     state after its end. Content without a byte has no slices.
 
     Raises:
         SourceFailed: it cannot be read.
-    Cost: no request; the whole content is read, 1 MiB at a time.
+    Cost: no request; the content is read once, unless the source knows its digests.
     """
-    inner = sha1.Sha1() if sha1.available() else None
-    whole: _Hash = inner if inner is not None else hashlib.sha1()
-    parts = []
-    for offset in range(0, source.size, SLICE_SIZE):
-        length = min(SLICE_SIZE, source.size - offset)
-        whole.update(_read(source, offset, length))
-        if inner is not None:
-            is_last = offset + length == source.size
-            digest = inner.hexdigest() if is_last else inner.inner_state()
-            parts.append(SlicePart(offset, length, digest))
-    return Digests(whole.hexdigest(), None if inner is None else tuple(parts))
-
-
-def _read(source: Source, offset: int, length: int) -> bytes:
-    try:
-        data = source.read_at(offset, length)
-    except OSError as error:
-        raise SourceFailed(f"the content cannot be read ({error.strerror})") from error
-    if len(data) != length:
-        raise SourceFailed("the content is shorter than it says")
-    return data
+    found = digests_of(source)
+    if found.states is None:
+        return Digests(found.sha, None)
+    offsets = range(0, source.size, STEP)
+    # What the state after the last slice is, nobody asks.
+    states = (*found.states[: len(offsets) - 1], found.sha)
+    return Digests(
+        found.sha,
+        tuple(
+            SlicePart(offset, min(STEP, source.size - offset), state)
+            for offset, state in zip(offsets, states)
+        ),
+    )
 
 
 def is_unfinished(bucket: BucketClient, key: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 
 from cosfs.errors import InvalidArgument, SourceFailed
@@ -26,14 +25,6 @@ def chunks(source: Source) -> Iterator[bytes]:
             raise SourceFailed(f"content ended at byte {offset + len(data)} of {source.size}")
         yield data
         offset += length
-
-
-def digest_of(source: Source) -> str:
-    """Return the SHA-1 of ``source`` in lower-case hex."""
-    sha1 = hashlib.sha1(usedforsecurity=False)
-    for data in chunks(source):
-        sha1.update(data)
-    return sha1.hexdigest()
 
 
 def check_range(path: str, offset: int, length: int, version: Version) -> None:

@@ -12,12 +12,12 @@ import logging
 import secrets
 from collections.abc import Callable
 
+from cosfs.digests import digests_of
 from cosfs.errors import CosfsError, NotFound, StoreError, UnfinishedUpload
 from cosfs.jsonapi import slices
 from cosfs.jsonapi.bucket import BucketClient
 from cosfs.jsonapi.protocol import UPLOAD_LIMIT
 from cosfs.model import Source
-from cosfs.store import content
 from cosfs.store.names import WORK_FOLDER
 from cosfs.store.properties import INHERITED, Spelling
 
@@ -38,7 +38,7 @@ class Uploader:
         """Store ``source`` under ``key`` and return its digest; see ``Store.write_file``."""
         if source.size > UPLOAD_LIMIT:
             return self._put_large(key, source, spelling, create_only)
-        sha = content.digest_of(source)
+        sha = digests_of(source).sha
 
         def upload() -> None:
             self._bucket.upload(

@@ -311,7 +311,7 @@ class OpenFile:
         except Exception as error:
             cause = error if isinstance(error, CosfsError) else CosfsError(repr(error))
             if isinstance(cause, StoreError) and self._kept is not None:
-                self._tried = Version(spool.digest(), spool.size)
+                self._tried = Version(spool.digests().sha, spool.size)
             with self._lock:
                 self.failure = failure = StoreFailed(self.path, cause)
             raise failure from error

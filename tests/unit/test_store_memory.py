@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-
 import pytest
 
 from cosfs.errors import FolderNotEmpty, NameTooLong, NotFound, SourceFailed
 from cosfs.model import Attributes, BytesSource, Metadata
 from cosfs.store.base import Store
-from cosfs.store.content import digest_of
 from cosfs.store.memory import MemoryStore
 from tests.fakeclock import FakeClock
 
@@ -125,11 +122,6 @@ def test_content_that_ends_early_is_not_stored() -> None:
     with pytest.raises(SourceFailed):
         store.write_file("/f", ShortSource(b"12"), metadata=Metadata())
     assert store.files() == {}
-
-
-def test_digest_of_several_chunks() -> None:
-    data = b"a" * 3_000_000
-    assert digest_of(BytesSource(data)) == hashlib.sha1(data).hexdigest()
 
 
 HELD = Metadata({"comment": b"x"}, None, Attributes(mode=16877))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cosfs import paths
+from cosfs import digests, paths
 from cosfs.errors import FileTooLarge, NotFound
+from cosfs.model import BytesSource
 from cosfs.vfs.blocks import BLOCK_SIZE, Stream
 from cosfs.vfs.extents import Extents
 from cosfs.vfs.singleflight import SingleFlight
@@ -99,6 +102,53 @@ def test_a_spool_is_private_and_gone_when_closed(tmp_path: Path) -> None:
     assert spool.size == 10 and spool.read_at(4, 2) == b"xy"
     spool.close()
     assert list(tmp_path.iterdir()) == []
+
+
+CHANGE = st.one_of(
+    st.tuples(st.just("append"), st.integers(1, 700)),
+    st.tuples(st.just("write"), st.integers(0, 2000)),
+    st.tuples(st.just("truncate"), st.integers(0, 2000)),
+    st.tuples(st.just("digest"), st.just(0)),
+)
+
+
+@given(st.lists(CHANGE, max_size=20))
+def test_a_spool_knows_its_digests_however_it_was_written(changes: list[tuple[str, int]]) -> None:
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(digests, "STEP", 256)
+        spool, content = Spool(Path(folder), "/f", 0), b""
+        for number, (what, at) in enumerate([*changes, ("digest", 0)]):
+            if what == "append":
+                piece = bytes([number]) * at
+                spool.write(len(content), piece)
+                content += piece
+            elif what == "write":
+                spool.write(at, bytes([number]) * 300)
+                content = content.ljust(at, b"\0")
+                content = content[:at] + bytes([number]) * 300 + content[at + 300 :]
+            elif what == "truncate":
+                spool.truncate(at)
+                content = content[:at].ljust(at, b"\0")
+            else:
+                assert spool.digests().sha == hashlib.sha1(content).hexdigest()
+        assert spool.digests() == digests.digests_of(BytesSource(content))
+        spool.close()
+
+
+def test_what_is_written_in_order_is_not_read_for_its_digest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool, size = Spool(tmp_path, "/f", 0), 5 * digests.STEP // 2
+    for at in range(0, size, 131072):
+        spool.write(at, b"x" * 131072)
+    read: list[int] = []
+    monkeypatch.setattr(spool, "read_at", lambda at, length: read.append(at) or b"x" * length)
+    assert spool.digests().sha == hashlib.sha1(b"x" * size).hexdigest() and not read
+    # What is rewritten costs what follows the last state before it.
+    spool.write(2 * digests.STEP + 10, b"x")
+    assert spool.digests().sha == hashlib.sha1(b"x" * size).hexdigest()
+    assert read == [2 * digests.STEP]
+    spool.close()
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""SHA-1 with its inner state: the vectors of reference 3.8."""
+"""Digests of contents and of their beginnings: the vectors of reference 3.8."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cosfs.jsonapi import sha1, slices
+from cosfs import sha1
+from cosfs.digests import STEP, Digests, Trail, digests_of
+from cosfs.jsonapi import slices
 from cosfs.jsonapi.replies import SlicePart
 from cosfs.model import BytesSource
 
@@ -61,6 +63,53 @@ def test_the_state_exists_on_block_boundaries_only() -> None:
     digest.update(b"x" * 65)
     with pytest.raises(ValueError, match="65 bytes"):
         digest.inner_state()
+
+
+@pytest.mark.parametrize("size", [0, 1, STEP - 1, STEP, STEP + 1, 3 * STEP])
+def test_a_digest_goes_on_from_a_state(size: int) -> None:
+    begin, end = PATTERN[: size - size % 64], b"and the rest"
+    first = sha1.Sha1()
+    first.update(begin)
+    resumed = sha1.Sha1(first.inner_state(), len(begin))
+    resumed.update(end)
+    assert resumed.hexdigest() == hashlib.sha1(begin + end).hexdigest()
+
+
+@pytest.mark.parametrize("has_states", [True, False])
+@given(st.lists(st.tuples(st.integers(0, 4 * STEP), st.integers(0, 3 * STEP)), max_size=6))
+def test_what_is_taken_back_is_digested_anew(
+    has_states: bool, steps: list[tuple[int, int]]
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sha1, "available", lambda: has_states)
+        trail, content = Trail(), b""
+        for number, (keep, more) in enumerate(steps):
+            trail.rewind(keep)
+            assert trail.size <= min(keep, len(content))
+            assert keep < len(content) or trail.size == len(content)
+            content = content[: trail.size] + bytes([number]) * more
+            trail.update(content[trail.size :])
+        missing = b"never fed"
+        found = trail.read(BytesSource(content + missing))
+        assert found.sha == hashlib.sha1(content + missing).hexdigest()
+        if has_states:
+            assert found == Trail().read(BytesSource(content + missing))
+            assert found.states is not None and len(found.states) == len(content + missing) // STEP
+        else:
+            assert found.states is None
+
+
+def test_a_source_that_knows_its_digests_is_not_read() -> None:
+    known = Digests("an answer", ())
+
+    class Knowing(BytesSource):
+        def read_at(self, offset: int, length: int) -> bytes:
+            raise AssertionError("was read")
+
+        def digests(self) -> Digests:
+            return known
+
+    assert digests_of(Knowing(b"12345")) is known
 
 
 class _Odd:

@@ -1,10 +1,11 @@
-"""Owns SHA-1 with its inner state, which digest lists of slice uploads need; must not know them.
+"""Owns SHA-1 with its inner state, to be read and to be set; must not know what is digested.
 
 ``hashlib`` hides the chaining state, so libcrypto is asked through ctypes: ``SHA1_Update`` at
 hashlib's speed (about 1.9 GB/s), the lock of the interpreter released. Where libcrypto is missing,
 has other structures or no SHA-1, ``available`` is false and nothing here is used.
 
-Protocol: reference 3.8; pinned by its vectors in ``tests/unit/test_jsonapi_sha1.py``.
+The spelling of a state is the protocol's: reference 3.8; pinned by its vectors in
+``tests/unit/test_digests.py``.
 """
 
 from __future__ import annotations
@@ -42,14 +43,19 @@ class Sha1:
         RuntimeError: when made where ``available()`` is false.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, state: str = "", size: int = 0) -> None:
+        """Begin, or go on after ``size`` bytes (whole blocks) with the ``inner_state`` of then."""
         library = _library()
         if library is None:
             raise RuntimeError("libcrypto's SHA-1 is not available")
         self._library = library
         self._context = _Context()
-        self._size = 0
+        self._size = size
         library.SHA1_Init(ctypes.byref(self._context))
+        if state:
+            self._context.h[:] = struct.unpack("<5I", bytes.fromhex(state))
+            bits = size * 8
+            self._context.length[:] = bits & 0xFFFFFFFF, bits >> 32
 
     def update(self, data: bytes) -> None:
         """Absorb ``data``."""
