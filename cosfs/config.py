@@ -157,7 +157,7 @@ class DataOptions:
     #: Bytes of file content kept in memory for the whole mount.
     memory_bytes: int = 256 * 1024 * 1024
     #: Requests in flight for one large transfer.
-    parallel: int = 8
+    parallel: int = 16
     #: When an exclusive creation finds out whether it is the first: with its content, or at once,
     #: at the price of a request.
     excl: ExclOption = "close"

@@ -60,6 +60,7 @@ _VALUED = (
     "umask",
     "names",
     "memory",
+    "parallel",
     "log_file",
     "log_level",
 )
@@ -153,9 +154,19 @@ def parse_options(groups: Iterable[str], *, uid: int, gid: int) -> MountOptions:
             else:
                 flags.pop(name, None)
                 flags[name] = None
+    data = DataOptions(
+        memory_bytes=_read(given, "memory", DataOptions().memory_bytes, _mebibytes),
+        parallel=_read(given, "parallel", DataOptions().parallel, _connections),
+        excl=_read(given, "excl", "close", _one_of(EXCL)),
+        overwrite=_read(given, "overwrite", "check", _one_of(OVERWRITE)),
+        content_type=_read(given, "content_type", "off", _one_of(CONTENT_TYPE)),
+    )
     return MountOptions(
         account={name: given[name] for name in ACCOUNT_OPTIONS if given.get(name)},
-        network=NetworkOptions(timeout_s=_read(given, "timeout", 60.0, _positive_seconds)),
+        network=NetworkOptions(
+            timeout_s=_read(given, "timeout", 60.0, _positive_seconds),
+            pool_size=max(NetworkOptions().pool_size, 2 * data.parallel),
+        ),
         cache=CacheOptions(
             ttl_s=_read(given, "ttl", 60.0, _seconds),
             attrs=_read(given, "attrs", "auto", _one_of(ATTRS)),
@@ -167,12 +178,7 @@ def parse_options(groups: Iterable[str], *, uid: int, gid: int) -> MountOptions:
             read_only=_last(flags, ("ro", "rw")) == "ro",
             size_bytes=_read(given, "size", ViewOptions().size_bytes, _size),
         ),
-        data=DataOptions(
-            memory_bytes=_read(given, "memory", DataOptions().memory_bytes, _mebibytes),
-            excl=_read(given, "excl", "close", _one_of(EXCL)),
-            overwrite=_read(given, "overwrite", "check", _one_of(OVERWRITE)),
-            content_type=_read(given, "content_type", "off", _one_of(CONTENT_TYPE)),
-        ),
+        data=data,
         names=_read(given, "names", "portable", _one_of(NAME_RULES)),
         allow_other="allow_other" in flags,
         nonempty="nonempty" in flags,
@@ -197,6 +203,7 @@ def describe(options: MountOptions) -> dict[str, str | int | float | bool]:
         "umask": f"{options.view.umask:03o}",
         "names": options.names,
         "memory": options.data.memory_bytes >> 20,
+        "parallel": options.data.parallel,
         "excl": options.data.excl,
         "overwrite": options.data.overwrite,
         "content_type": options.data.content_type,
@@ -284,6 +291,12 @@ def _mebibytes(text: str) -> int:
     if not (text.isascii() and text.isdigit() and 16 <= int(text) <= 2**20):
         raise ValueError("give a whole number of MiB, 16 or more")
     return int(text) * 2**20
+
+
+def _connections(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 128):
+        raise ValueError("give a whole number from 1 to 128")
+    return int(text)
 
 
 def _size(text: str) -> int:

@@ -47,7 +47,7 @@ def test_defaults() -> None:
 def test_values() -> None:
     options = parse(
         "appid=125,region=gz,endpoint=http://h:1,download_endpoint=http://h:2,passwd_file=/p",
-        "ttl=0.5,timeout=5,uid=0,gid=0,umask=027,names=raw,memory=64",
+        "ttl=0.5,timeout=5,uid=0,gid=0,umask=027,names=raw,memory=64,parallel=100",
         "log_file=/var/log/x,log_level=debug,allow_other,nonempty",
     )
     assert options.account == {
@@ -60,6 +60,8 @@ def test_values() -> None:
     assert options.cache.ttl_s == 0.5 and options.network.timeout_s == 5
     assert (options.view.uid, options.view.gid, options.view.umask) == (0, 0, 0o027)
     assert options.names == "raw" and options.data.memory_bytes == 64 << 20
+    # Connections that are not kept are made anew for each request.
+    assert options.data.parallel == 100 and options.network.pool_size >= 100
     assert options.log_file == Path("/var/log/x") and options.log_level == "debug"
     assert options.allow_other and options.nonempty
 
@@ -73,7 +75,8 @@ def test_size(text: str, size: int) -> None:
 
 
 def test_a_mount_tells_its_options_as_they_are_given() -> None:
-    text = "ttl=5,attrs=all,memory=64,excl=open,overwrite=always,content_type=auto,log_level=debug"
+    text = "ttl=5,attrs=all,memory=64,parallel=3,excl=open,overwrite=always"
+    text += ",content_type=auto,log_level=debug"
     given = f"{text},appid=125,timeout=7,uid=1,gid=2,umask=027,names=raw,log_file=/x,size=1048576"
     told = describe(parse(given, "ro,nonempty,allow_other"))
     flags = {name for name, value in told.items() if value is True}
@@ -133,6 +136,7 @@ def test_what_fstab_passes() -> None:
         ("timeout=0", "1 or more"),
         ("memory=1", "16 or more"),
         ("memory=1.5", "16 or more"),
+        ("parallel=0", "from 1 to 128"),
         ("umask=9", "octal"),
         ("umask=7777", "octal"),
         ("umask=", "octal"),
