@@ -13,12 +13,11 @@ import logging
 import re
 import threading
 import uuid
-from collections import deque
 from concurrent.futures import Executor
 from typing import Final
 
 from cosfs import paths
-from cosfs.errors import NotFound, Stale, StoreError, StoreFailed
+from cosfs.errors import FsError, NotFound, Stale, StoreError, StoreFailed
 from cosfs.model import Attributes, Entry
 from cosfs.vfs import processes
 from cosfs.vfs.catalog import WORK_FOLDER
@@ -57,8 +56,8 @@ class OpenFiles:
         #: Files that are open under a name which has another version by now.
         self._outdated: dict[str, set[OpenFile]] = {}
         self._hidden: set[str] = set()
-        self._unsure: deque[tuple[OpenFile, float]] = deque()
-        #: By the name that it had: a file hidden of late, the thread that did it, and when.
+        #: By the name that it had, the oldest first: a file hidden of late, of which the journal
+        #: does not know yet that it was removed; the thread that did it, and when.
         self._just_hidden: dict[str, tuple[OpenFile, int, float]] = {}
         self.pending = Pending(services.spool_folder)
 
@@ -358,9 +357,11 @@ class OpenFiles:
             file.path = hidden
             self._by_path[hidden] = file
             self._hidden.add(hidden)
-        now = self._services.clock.monotonic()
-        self._just_hidden[old] = file, threading.get_ident(), now
-        self._unsure.append((file, now))
+            before = self._just_hidden.pop(old, None)
+            now = self._services.clock.monotonic()
+            self._just_hidden[old] = file, threading.get_ident(), now
+        if before is not None:
+            self.note_removed(before[0])
         return True
 
     def just_hidden(self, path: str) -> OpenFile | None:
@@ -368,32 +369,55 @@ class OpenFiles:
 
         libfuse renames a file over an open one in two calls of one thread.
         """
-        file, thread, when = self._just_hidden.pop(path, (None, 0, 0.0))
+        with self._lock:
+            file, thread, when = self._just_hidden.pop(path, (None, 0, 0.0))
         is_recent = self._services.clock.monotonic() - when < _SURE_S
-        return file if thread == threading.get_ident() and is_recent else None
+        if file is None or thread == threading.get_ident() and is_recent:
+            return file
+        self.note_removed(file)
+        return None
 
     def asked_for(self, path: str) -> None:
         """Note that the kernel asks for a name: what had it was removed, not replaced by halves."""
-        if self._unsure:
-            self.settle_hidden()
-        if path in self._just_hidden:
-            file, _, _ = self._just_hidden.pop(path)
-            self._note_removed(file)
+        if not self._just_hidden:
+            return
+        self.settle_hidden()
+        with self._lock:
+            file, _, _ = self._just_hidden.pop(path, (None, 0, 0.0))
+        if file is not None:
+            self.note_removed(file)
 
     def settle_hidden(self, *, all_of_them: bool = False) -> None:
         """Note in the journal which files were surely removed, not replaced by halves.
 
         Should the mount die before, the next one gives such a file its name back.
         """
+        if not self._just_hidden:
+            return
         now = self._services.clock.monotonic()
-        while self._unsure and (all_of_them or now - self._unsure[0][1] >= _SURE_S):
-            file, _ = self._unsure.popleft()
-            self._note_removed(file)
+        with self._lock:
+            sure = [
+                (path, file)
+                for path, (file, _, when) in self._just_hidden.items()
+                if all_of_them or now - when >= _SURE_S
+            ]
+            for path, _ in sure:
+                del self._just_hidden[path]
+        for _, file in sure:
+            self.note_removed(file)
 
-    def _note_removed(self, file: OpenFile) -> None:
-        if file.may_be_stored and file.removed and not file.is_misplaced:
-            record = {"path": file.path, "is_sure": True}
+    def note_removed(self, file: OpenFile) -> None:
+        """Note in the journal that a hidden file has lost its name for good."""
+        if file.descriptors and file.may_be_stored and file.removed and not file.is_misplaced:
+            self._note_orphan(file)
+
+    def _note_orphan(self, file: OpenFile) -> None:
+        record = {"path": file.path, "is_sure": True}
+        try:
             self._services.journal.put("orphans", file.store_path, record)
+        except FsError as error:
+            # What has happened is no failure of whatever call notes it.
+            log.warning("%r may come back should this process die: %s", file.path, error)
 
     def unhide(self, file: OpenFile, path: str) -> None:
         """Give a hidden file its name back, as nothing came in its place.
@@ -419,6 +443,11 @@ class OpenFiles:
         if file.is_misplaced:
             self._find_place(file)
             return
+        with self._lock:
+            for path in [path for path, one in self._just_hidden.items() if one[0] is file]:
+                del self._just_hidden[path]
+        # Before it goes: should we die in that, the name must not come back.
+        self._note_orphan(file)
         try:
             self._services.store.delete_file(file.store_path)
         except NotFound:

@@ -190,6 +190,8 @@ class Names:
             if replaced is not None:
                 self._put_back(replaced, new)
             raise
+        if replaced is not None:
+            self._files.note_removed(replaced)
         self._note_gone(old)
         self._status.touch_folder(paths.parent(new))
 

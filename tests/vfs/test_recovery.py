@@ -146,6 +146,40 @@ def test_a_name_that_was_taken_for_a_rename_comes_back(
     close(fs, fh)
 
 
+def test_a_removed_name_does_not_come_back(
+    make_fs: MakeFs, store: MemoryStore, mortal: Mortal
+) -> None:
+    killed = make_fs(over=mortal)
+    for path in ("/removed", "/replaced", "/source"):
+        write_file(killed, path, path.encode())
+    # Removed while it is open, and killed right before it goes with its last descriptor.
+    fh = open_file(killed, "/removed", os.O_RDONLY)
+    # Replaced while it is open, and then what replaced it is removed.
+    open_file(killed, "/replaced", os.O_RDONLY)
+    killed.rename("/replaced", HIDDEN)
+    killed.rename("/source", "/replaced")
+    killed.unlink("/replaced")
+    killed.rename("/removed", HIDDEN[:-1] + "2")
+    mortal.die_of(lambda: close(killed, fh), "delete_file", 1)
+    heir = make_fs(journal_file=killed._journal.file)
+    assert names(heir, "/") == []
+    assert heir.stop() == []
+    assert store.files() == {}
+
+
+def test_nothing_is_remembered_of_a_removed_file(
+    fs: FileSystem, store: MemoryStore, clock: FakeClock
+) -> None:
+    write_file(fs, "/f", b"content")
+    fh = open_file(fs, "/f", os.O_RDONLY)
+    fs.rename("/f", HIDDEN)
+    close(fs, fh)
+    clock.advance(1)
+    close(fs, open_file(fs, "/other", os.O_CREAT | os.O_WRONLY))
+    assert not fs._journal.all("orphans")
+    assert not fs._files._just_hidden
+
+
 def test_an_open_target_comes_back_when_nothing_replaces_it(
     fs: FileSystem, make_fs: MakeFs, store: MemoryStore
 ) -> None:
