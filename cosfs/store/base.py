@@ -19,11 +19,16 @@ method means: either not done, or (``Unavailable`` only) nobody could find out.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from cosfs.model import Entry, ListPage, Metadata, Source, Version
 
 _NOTHING = Metadata()
+
+
+def ignore(_path: str) -> None:
+    """Take no note."""
 
 
 class Store(Protocol):
@@ -99,12 +104,20 @@ class Store(Protocol):
         ...
 
     def write_file(
-        self, path: str, source: Source, *, metadata: Metadata, create_only: bool = False
+        self,
+        path: str,
+        source: Source,
+        *,
+        metadata: Metadata,
+        create_only: bool = False,
+        staging: Callable[[str], None] = ignore,
     ) -> Entry:
         """Store ``source`` with ``metadata`` under ``path``, atomically; return the new entry.
 
         Replaces an existing file unless ``create_only``. Properties of ``metadata`` that the old
         object had and the new one has not are gone. Readers see the old content or the new one.
+        Content that cannot go at once lies under another, reserved name until it is whole: that is
+        told to ``staging`` before, as it stays there when this process dies.
         The facts of the entry's metadata are ``None``: only a stat knows them. Its times are a
         guess of what the server says. When what does not travel with content fails, the error says
         that the content is stored: storing once more is right.

@@ -17,7 +17,7 @@ from typing import TypeVar
 from cosfs import paths
 from cosfs.errors import TruncatedBody
 from cosfs.model import Entry, ListPage, Metadata, Source, Version
-from cosfs.store.base import Store
+from cosfs.store.base import Store, ignore
 
 T = TypeVar("T")
 
@@ -164,12 +164,18 @@ class FaultyStore:
         self._run_with("read_range", read, path)
 
     def write_file(
-        self, path: str, source: Source, *, metadata: Metadata, create_only: bool = False
+        self,
+        path: str,
+        source: Source,
+        *,
+        metadata: Metadata,
+        create_only: bool = False,
+        staging: Callable[[str], None] = ignore,
     ) -> Entry:
         return self._run(
             "write_file",
             lambda: self._inner.write_file(
-                path, source, metadata=metadata, create_only=create_only
+                path, source, metadata=metadata, create_only=create_only, staging=staging
             ),
             path,
         )

@@ -9,6 +9,7 @@ raises was not made, unless the error is ``Unavailable`` or says what was done.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 
 from cosfs import paths
 from cosfs.clock import Clock, SystemClock
@@ -24,6 +25,7 @@ from cosfs.errors import (
 from cosfs.jsonapi.bucket import BucketClient
 from cosfs.model import Entry, Kind, ListPage, Metadata, Source, Version
 from cosfs.store import content, properties, spelling
+from cosfs.store.base import ignore
 from cosfs.store.json_entries import Showcase, VersionMarks, file_entry, spelling_of
 from cosfs.store.json_folders import Folders
 from cosfs.store.json_upload import Uploader
@@ -115,13 +117,19 @@ class JsonStore:
             self._marks.learn(key, version, mark)
 
     def write_file(
-        self, path: str, source: Source, *, metadata: Metadata, create_only: bool = False
+        self,
+        path: str,
+        source: Source,
+        *,
+        metadata: Metadata,
+        create_only: bool = False,
+        staging: Callable[[str], None] = ignore,
     ) -> Entry:
         key = self._keys.file(path)
         # Only this attempt knows the nonce: after a lost answer it tells whose file is there.
         nonce = secrets.token_hex(16) if create_only else ""
         wanted = self._sized(path, key, spelling.spell(path, metadata, nonce=nonce))
-        digest = self._uploader.put(key, source, wanted, create_only=create_only)
+        digest = self._uploader.put(key, source, wanted, create_only=create_only, staging=staging)
         now_ns = self._now_ns()
         held = spelling.read(wanted)
         return Entry(Kind.FILE, source.size, now_ns, now_ns, digest=digest, metadata=held)

@@ -34,10 +34,20 @@ class Uploader:
         self._root = root
         self._parallel = parallel
 
-    def put(self, key: str, source: Source, spelling: Spelling, *, create_only: bool) -> str:
+    def put(
+        self,
+        key: str,
+        source: Source,
+        spelling: Spelling,
+        *,
+        create_only: bool,
+        staging: Callable[[str], None],
+    ) -> str:
         """Store ``source`` under ``key`` and return its digest; see ``Store.write_file``."""
         if source.size > UPLOAD_LIMIT:
-            return self._put_large(key, source, spelling, create_only)
+            staged = f"{STAGING}{secrets.token_hex(16)}"
+            staging(f"/{staged}")
+            return self._put_large(key, self._root + staged, source, spelling, create_only)
         sha = digests_of(source).sha
 
         def upload() -> None:
@@ -82,10 +92,9 @@ class Uploader:
         return True
 
     def _put_large(
-        self, key: str, source: Source, spelling: Spelling, create_only: bool
+        self, key: str, staged: str, source: Source, spelling: Spelling, create_only: bool
     ) -> str:
         digests = slices.digests(source)
-        staged = f"{self._root}{STAGING}{secrets.token_hex(16)}"
         try:
             slices.SliceUpload(
                 self._bucket,

@@ -29,6 +29,7 @@ from cosfs.errors import (
 )
 from cosfs.model import Entry, Kind, ListPage, Metadata, Source, Version
 from cosfs.store import content, properties, spelling
+from cosfs.store.base import ignore
 from cosfs.store.memory_objects import (
     MARK,
     Index,
@@ -196,7 +197,13 @@ class MemoryStore:
         into[:] = found.data[offset : offset + len(into)]
 
     def write_file(
-        self, path: str, source: Source, *, metadata: Metadata, create_only: bool = False
+        self,
+        path: str,
+        source: Source,
+        *,
+        metadata: Metadata,
+        create_only: bool = False,
+        staging: Callable[[str], None] = ignore,
     ) -> Entry:
         key = file_key(path)
         held = _held(path, metadata)

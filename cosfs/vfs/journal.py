@@ -10,6 +10,7 @@ table            holds, by path
 ``attributes``   changes by ``chmod``, ``chown``, ``utimens`` that are not sent yet
 ``overwrites``   what has to stand beside an object whose content is being replaced
 ``orphans``      objects in the work folder that live as long as a descriptor
+``staged``       where content of a large file lies in the work folder until it is whole
 ``renames``      renames under way, of folders and of files with unsent attributes: old path to
                  new
 ===============  ==============================================================================
@@ -38,7 +39,7 @@ log = logging.getLogger(__name__)
 #: Pages of 4 KiB that the log of changes has at least.
 _RESERVED_PAGES: Final = 16
 
-_TABLES: Final = ("attributes", "overwrites", "orphans", "renames")
+_TABLES: Final = ("attributes", "overwrites", "orphans", "staged", "renames")
 
 
 class Journal:

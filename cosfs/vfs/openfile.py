@@ -327,9 +327,18 @@ class OpenFile:
         is_at_risk = self.entry is not None and set(metadata.properties) - {"biz_attr"}
         if is_at_risk:
             journal.put("overwrites", path, overwrite_record(spool.size, metadata))
+        staged: list[str] = []
+
+        def staging(place: str) -> None:
+            journal.put("staged", place, {"path": path})
+            staged.append(place)
+
         entry = self._services.store.write_file(
-            path, spool, metadata=metadata, create_only=self.exclusive
+            path, spool, metadata=metadata, create_only=self.exclusive, staging=staging
         )
+        # After a failure they stay: whether the store could take back what it had is not known.
+        for place in staged:
+            journal.drop("staged", place)
         if is_at_risk:
             journal.drop("overwrites", path)
         return entry

@@ -27,6 +27,10 @@ class Recovery:
         self._store = store
         self._journal = journal
         self._names = names
+        # By now: what this mount is about to note there is in use.
+        self._rubbish = [
+            (table, path) for table in ("orphans", "staged") for path in journal.all(table)
+        ]
 
     def run(self) -> None:
         """Finish what programs would see. Cost: 0 after a mount that ended well."""
@@ -39,9 +43,12 @@ class Recovery:
                 self._try("orphans", path, partial(self._place_orphan, path, record["path"]))
 
     def clean(self) -> None:
-        """Delete what was removed while it was open: nobody waits for that."""
-        for path in self._journal.all("orphans"):
-            self._try("orphans", path, partial(self._store.delete_file, path))
+        """Delete what nobody will ask for any more: nobody waits for that.
+
+        That is what was removed while it was open, and what was uploaded of large files.
+        """
+        for table, path in self._rubbish:
+            self._try(table, path, partial(self._store.delete_file, path))
 
     def _place_orphan(self, orphan: str, path: str) -> None:
         """Give a name back that was taken for a rename which then did not come."""

@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 from cosfs.errors import AlreadyExists, ConnectFailed, NotFound, StoreFailed
-from cosfs.model import BytesSource, Metadata
+from cosfs.model import BytesSource, Entry, Metadata, Source
 from cosfs.store.memory import MemoryStore
 from cosfs.vfs.filesystem import FileSystem
 from cosfs.vfs.journal import overwrite_record
+from cosfs.vfs.recovery import Recovery
 from tests.fakeclock import FakeClock
 from tests.vfs.conftest import ME, MakeFs
 from tests.vfs.programs import close, names, open_file, read_file, write_file, write_unseen
@@ -178,6 +179,49 @@ def test_nothing_is_remembered_of_a_removed_file(
     close(fs, open_file(fs, "/other", os.O_CREAT | os.O_WRONLY))
     assert not fs._journal.all("orphans")
     assert not fs._files._just_hidden
+
+
+class StagingStore(MemoryStore):
+    """Puts content under another name first, as stores do with large content."""
+
+    def write_file(self, path: str, source: Source, **options: Any) -> Entry:
+        staged = "/.cosfs-work/staging/x"
+        options["staging"](staged)
+        entry = super().write_file(staged, source, metadata=options["metadata"])
+        self.move_file(staged, path, overwrite=True)
+        return entry
+
+
+def test_what_was_uploaded_of_a_file_goes(
+    make_fs: MakeFs, clock: FakeClock, expect_log: Callable[[str], None]
+) -> None:
+    expect_log("not stored")
+    store = StagingStore(clock=clock)
+    killed = make_fs(over=store)
+    write_file(killed, "/f", b"old")
+    assert not killed._journal.all("staged")
+
+    def outage(method: str, _path: str) -> None:
+        if method == "move_file":
+            raise ConnectFailed("no route")
+
+    store.hook = outage
+    with pytest.raises(StoreFailed):
+        write_file(killed, "/f", b"new")
+    store.hook = None
+    assert sorted(store.files()) == ["/.cosfs-work/staging/x", "/f"]
+    heir = make_fs(over=store, journal_file=killed._journal.file)
+    assert heir.stop() == []
+    assert store.files() == {"/f": b"old"}
+
+
+def test_what_a_mount_uploads_itself_is_no_rubbish(
+    fs: FileSystem, store: MemoryStore
+) -> None:
+    recovery = Recovery(store, fs._journal, fs._names)
+    fs._journal.put("staged", "/.cosfs-work/staging/x", {})
+    recovery.clean()
+    assert store.requests.total() == 0
 
 
 def test_an_open_target_comes_back_when_nothing_replaces_it(
