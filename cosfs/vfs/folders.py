@@ -1,4 +1,4 @@
-"""Owns what takes more than one object: making, emptying, keeping and renaming folders.
+"""Owns what takes more than one object: making, emptying, keeping and moving folders.
 
 Must not know open files' content or attributes.
 """
@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import replace
-from typing import TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from cosfs import paths
 from cosfs.errors import AlreadyExists, FolderNotEmpty, NotFound, StoreError
@@ -21,6 +21,28 @@ from cosfs.vfs.files import OpenFiles
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
+
+
+class Tree(NamedTuple):
+    """A folder with everything below it: folders, parents first, and files."""
+
+    top: str
+    folders: list[tuple[str, Entry]]
+    files: list[tuple[str, Entry]]
+
+    def holds(self, folder: str, *, keep_top: bool) -> bool:
+        """Tell whether a file is below ``folder``, or it is the top and that is to be kept."""
+        is_kept = keep_top and folder == self.top
+        return is_kept or any(paths.is_inside(path, folder) for path, _ in self.files)
+
+
+class Moved(NamedTuple, Generic[T]):
+    """A name that was moved, the entry that it had, and what was noted of it before."""
+
+    old: str
+    new: str
+    entry: Entry
+    note: T
 
 
 class Folders:
@@ -68,48 +90,83 @@ class Folders:
                 log.debug("folder %s has a marker by now", path)
             self._catalog.cache.put(path, replace(entry, implied=False))
 
-    def rename(
-        self, old: str, new: str, before_move: Callable[[str, Entry], T], *, overwrite: bool
-    ) -> list[tuple[str, Entry, T]]:
-        """Rename a folder with everything below it.
+    # -- the parts of a rename ---------------------------------------------------------------
 
-        Returns it and every name that was below it: the new path, the entry, and what
-        ``before_move`` said of the old path.
-
-        The server knows no such thing: every file is moved by itself, several at a time, after the
-        new folders are made and before the old ones go. When a move fails, what was moved stays
-        under its new name and the rest under its old one: asking again finishes the rename.
-        Cost: the pages of all folders below; 1 a file; 3 a folder, and 2 or 3 if it has a mark.
-        """
-        folders, files = self._survey(old)
-        notes = []
-        try:
-            for folder, entry in folders:
-                self._copy_folder(folder, entry, paths.moved(folder, old, new))
-                notes.append(before_move(folder, entry))
-            notes += self._move_all(files, old, new, before_move, overwrite)
-            for folder, _ in reversed(folders):
-                self._drop(folder)
-        finally:
-            self._catalog.cache.refresh(old)
-            self._catalog.cache.refresh(new)
-        everything = folders + files
-        for path, _ in everything:
-            self._catalog.cache.remove(path)
-        return [
-            (paths.moved(path, old, new), entry, note)
-            for (path, entry), note in zip(everything, notes, strict=True)
-        ]
-
-    def _survey(self, top: str) -> tuple[list[tuple[str, Entry]], list[tuple[str, Entry]]]:
-        """Return all folders from ``top`` down, parents first, and all files below it."""
+    def survey(self, top: str) -> Tree:
+        """Return all that is at ``top`` and below it now. Cost: the pages of all folders."""
         folders = [(top, self._catalog.get(top))]
         files: list[tuple[str, Entry]] = []
         for folder, _ in folders:  # grows while it is walked
             for name, entry in self._catalog.fresh_listing(folder).items():
                 found = folders if entry.is_folder else files
                 found.append((paths.join(folder, name), entry))
-        return folders, files
+        return Tree(top, folders, files)
+
+    def copy(self, tree: Tree, new: str) -> None:
+        """Make all folders of ``tree`` again at ``new``, with what they have of their own."""
+        for folder, entry in tree.folders:
+            self._copy_folder(folder, entry, paths.moved(folder, tree.top, new))
+
+    def move(
+        self,
+        tree: Tree,
+        new: str,
+        before_move: Callable[[str, Entry], T],
+        after_move: Callable[[str, str], None],
+        *,
+        overwrite: bool = False,
+        is_back: bool = False,
+        keep_top: bool = False,
+    ) -> list[Moved[T]]:
+        """Move all files of ``tree`` to their folders at ``new``, and remove the old folders.
+
+        Returns what has a new name, folders included, with what ``before_move`` said of the old
+        one. ``after_move`` is told the old and the new name of a file. When a move fails, what was
+        moved stays under its new name and the rest under its old one. On the way back, a file whose
+        name is taken stays where it is, and with ``keep_top`` the top folder does.
+        Cost: 1 a file, 1 or 2 a folder.
+        """
+        notes = [before_move(folder, entry) for folder, entry in tree.folders]
+
+        def move(file: tuple[str, Entry]) -> Moved[T] | None | StoreError:
+            path, entry = file
+            target = paths.moved(path, tree.top, new)
+            try:
+                note = before_move(path, entry)
+                self._catalog.move_file(path, target, overwrite=overwrite)
+            except AlreadyExists as error:
+                if not is_back:
+                    return error
+                log.warning("%r keeps its name: there is another %r now", path, target)
+                return None
+            except StoreError as error:
+                return error
+            after_move(path, target)
+            self._catalog.cache.remove(path)
+            self._catalog.cache.put(target, replace(entry, metadata=None))
+            return Moved(path, target, entry, note)
+
+        results = list(self._executor.map(move, tree.files))
+        failures = [result for result in results if isinstance(result, StoreError)]
+        if failures:
+            log.warning("%d of %d files could not be moved", len(failures), len(results))
+            raise failures[0]
+        moved = [result for result in results if isinstance(result, Moved)]
+        gone = {one.old for one in moved}
+        left = Tree(tree.top, tree.folders, [file for file in tree.files if file[0] not in gone])
+        self.drop(left, keep_top=keep_top)
+        folders = zip(tree.folders, notes, strict=True)
+        return [
+            Moved(folder, paths.moved(folder, tree.top, new), entry, note)
+            for (folder, entry), note in folders
+            if not left.holds(folder, keep_top=keep_top)
+        ] + moved
+
+    def drop(self, tree: Tree, *, keep_top: bool) -> None:
+        """Remove the folders of ``tree`` but those that hold its files, and the top if asked to."""
+        for folder, _ in reversed(tree.folders):
+            if not tree.holds(folder, keep_top=keep_top):
+                self._drop(folder)
 
     def _copy_folder(self, old: str, entry: Entry, new: str) -> None:
         """Make ``new`` a folder with the metadata of ``old``; what is there already is replaced."""
@@ -138,32 +195,3 @@ class Folders:
         except NotFound:
             # Implied: with nothing below it, it is gone already.
             log.debug("folder %s had no marker", folder)
-
-    def _move_all(
-        self,
-        files: list[tuple[str, Entry]],
-        old: str,
-        new: str,
-        before_move: Callable[[str, Entry], T],
-        overwrite: bool,
-    ) -> list[T]:
-        def move(file: tuple[str, Entry]) -> T | StoreError:
-            path, entry = file
-            target = paths.moved(path, old, new)
-            try:
-                note = before_move(path, entry)
-                self._catalog.move_file(path, target, overwrite=overwrite)
-            except StoreError as error:
-                return error
-            # At once, as somebody may be reading it, and others may fail.
-            self._files.renamed(path, target)
-            self._catalog.cache.remove(path)
-            self._catalog.cache.put(target, replace(entry, metadata=None))
-            return note
-
-        results = list(self._executor.map(move, files))
-        failures = [result for result in results if isinstance(result, StoreError)]
-        if failures:
-            log.warning("%d of %d files could not be moved", len(failures), len(files))
-            raise failures[0]
-        return [result for result in results if not isinstance(result, StoreError)]

@@ -13,8 +13,6 @@ from typing import Final
 from cosfs import paths
 from cosfs.clock import Clock
 from cosfs.errors import (
-    AlreadyExists,
-    FolderNotEmpty,
     InvalidArgument,
     IsFolder,
     NameTooLong,
@@ -30,13 +28,14 @@ from cosfs.vfs.attrs import AttrsBuilder
 from cosfs.vfs.blocks import BlockCache, Content
 from cosfs.vfs.catalog import Catalog
 from cosfs.vfs.files import OpenFiles, hidden_name
+from cosfs.vfs.folderrenames import FolderRenames
 from cosfs.vfs.folders import Folders
 from cosfs.vfs.journal import Journal
 from cosfs.vfs.kernelview import KernelView
 from cosfs.vfs.metacache import Times
 from cosfs.vfs.openfile import OpenFile
 from cosfs.vfs.pathlocks import PathLocks
-from cosfs.vfs.status import Status, refuse_reserved, version_of
+from cosfs.vfs.status import Status, refuse_reserved
 from cosfs.vfs.types import Caller
 
 log = logging.getLogger(__name__)
@@ -80,6 +79,9 @@ class Names:
         self._locks = locks
         self._journal = journal
         self._clock = clock
+        self.folder_renames = FolderRenames(
+            catalog, keeper, files, folders, attrs, locks, journal, self._keep_mtime
+        )
 
     def mkdir(self, path: str, mode: int, caller: Caller) -> None:
         """Create a folder. Raises ``AlreadyExists``.
@@ -171,11 +173,12 @@ class Names:
     def rename(self, old: str, new: str) -> None:
         """Rename a file or folder, replacing a file or an empty folder at ``new``.
 
-        Cost: 1 for a file, ``Folders.rename`` for a folder.
+        Cost: 1 for a file, ``FolderRenames.rename`` for a folder.
         """
         refuse_reserved(old)
         refuse_reserved(new)
         self._store.check_path(new)
+        self.folder_renames.take_back(old, new)
         replaced = self._files.just_hidden(new)
         if replaced is None and old != new and self._files.at(new) is not None:
             self._take_name(new)
@@ -206,9 +209,11 @@ class Names:
             self._cache.remove(old)
             return
         if is_folder:
-            self._rename_folder(old, new)
-            self._kernel.forget(new)
-            self._kernel.forget(old)
+            try:
+                self.folder_renames.rename(old, new)
+            finally:
+                self._kernel.forget(new)
+                self._kernel.forget(old)
         else:
             self._rename_file(old, new, self._files.at(old))
             self._kernel.renamed(old, new)
@@ -262,57 +267,15 @@ class Names:
         if now - mtime_ns > _FRESH_NS:
             self._keeper.change(path, Attributes(mtime_ns=mtime_ns))
 
-    def _rename_folder(self, old: str, new: str) -> None:
-        target = self._catalog.find(new)
-        if target is not None and not target.is_folder:
-            raise AlreadyExists("a file is in the way", path=new)
-        if target is not None and not (
-            self._catalog.is_empty(new) and not self._files.unstored_in(new)
-        ):
-            raise FolderNotEmpty("the folder is not empty", path=new)
-        if paths.is_inside(new, old):
-            raise InvalidArgument(new, "a folder cannot become its own child")
-        with self._journaled(old, new):
-            self._move_folder(old, new, overwrite=False)
-
     @contextmanager
     def _journaled(self, old: str, new: str) -> Iterator[None]:
-        """Let the next mount finish a rename, should we be killed in it."""
+        """Let the next mount finish a file's rename, should we be killed in it."""
         self._journal.put("renames", old, {"new": new})
         try:
             yield
         finally:
             # A failure is told: whoever asked may ask again, or have changed his mind.
             self._journal.drop("renames", old)
-
-    def finish_rename(self, old: str, new: str) -> None:
-        """Finish a rename that a killed mount had begun."""
-        entry = self._catalog.find(old)
-        if entry is None:
-            # All is moved, but for changes that were not sent yet.
-            self._keeper.renamed(old, new)
-        elif entry.is_folder:
-            self._move_folder(old, new, overwrite=True)
-
-    def _move_folder(self, old: str, new: str, *, overwrite: bool) -> None:
-        def look(path: str, entry: Entry) -> tuple[Attributes, Times, Metadata | None]:
-            attributes = self._keeper.of(path, entry)
-            times = self._cache.times(path, version_of(entry))
-            return attributes, times, self._cache.metadata(path, entry.version)
-
-        if self._keeper.of(old, self._catalog.get(old)) != Attributes():
-            self._keeper.ensure_mark(paths.parent(new))
-        moved = self._folders.rename(old, new, look, overwrite=overwrite)
-        self._files.renamed(old, new)
-        self._keeper.renamed(old, new)
-        for path, entry, (attributes, times, metadata) in moved:
-            if entry.is_folder:
-                self._cache.put(path, replace(entry, implied=False, metadata=None))
-                mtime_ns = self._attrs.mtime_ns(entry, attributes, times)
-                self._cache.set_times(path, None, Times(mtime_ns=mtime_ns))
-            else:
-                self._cache.put(path, replace(entry, metadata=metadata))
-                self._keep_mtime(path, entry, attributes, times)
 
     def _note_gone(self, path: str) -> None:
         folder = paths.parent(path)

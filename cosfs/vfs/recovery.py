@@ -35,7 +35,7 @@ class Recovery:
     def run(self) -> None:
         """Finish what programs would see. Cost: 0 after a mount that ended well."""
         for path, record in self._journal.all("renames").items():
-            self._try("renames", path, partial(self._names.finish_rename, path, record["new"]))
+            self._try("renames", path, partial(self._names.folder_renames.finish, path, record))
         for path, record in self._journal.all("overwrites").items():
             self._try("overwrites", path, partial(self._restore, path, record))
         for path, record in self._journal.all("orphans").items():

@@ -169,25 +169,6 @@ def test_rename_of_a_folder_moves_everything_below(
         fs.rename("/b", "/c")
 
 
-def test_rename_that_fails_half_way_can_be_asked_again(
-    fs: FileSystem, store: MemoryStore, expect_log: Callable[[str], None]
-) -> None:
-    expect_log("could not be moved")
-    fs.mkdir("/a", 0o755, ME)
-    for n in range(5):
-        write_file(fs, f"/a/{n}", b"x")
-
-    def hook(method: str, path: str) -> None:
-        if method == "move_file" and path == "/a/3":
-            raise NotFound("injected", path=path)
-
-    store.hook = hook
-    with pytest.raises(NotFound):
-        fs.rename("/a", "/b")
-    store.hook = None
-    assert sorted(names(fs, "/a") + names(fs, "/b")) == ["0", "1", "2", "3", "4"]
-
-
 def test_reserved_names_are_neither_seen_nor_made(fs: FileSystem, store: MemoryStore) -> None:
     for path in ("/.cosfs-work", "/.cosfs"):
         with pytest.raises(NotFound):

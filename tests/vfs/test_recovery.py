@@ -11,8 +11,16 @@ from typing import Any
 
 import pytest
 
-from cosfs.errors import AlreadyExists, ConnectFailed, NotFound, StoreFailed
+from cosfs.errors import (
+    AccessDenied,
+    AlreadyExists,
+    ConnectFailed,
+    FolderNotEmpty,
+    NotFound,
+    StoreFailed,
+)
 from cosfs.model import BytesSource, Entry, Metadata, Source
+from cosfs.store.faulty import Fault, FaultPlan, FaultyStore
 from cosfs.store.memory import MemoryStore
 from cosfs.vfs.filesystem import FileSystem
 from cosfs.vfs.journal import overwrite_record
@@ -94,6 +102,105 @@ def test_a_killed_rename_of_a_folder_is_finished(
     assert store.files() == found
     assert {path: read_file(heir, path) for path in found} == found
     assert heir.getattr("/b").mode & 0o777 == 0o700
+
+
+def test_a_killed_rename_keeps_the_attributes_of_folders(
+    make_fs: MakeFs, store: MemoryStore, mortal: Mortal
+) -> None:
+    killed = make_fs(over=mortal)
+    killed.mkdir("/a", 0o755, ME)
+    killed.mkdir("/a/sub", 0o700, ME)
+    killed._keeper.send_all()
+    # The mark of the old folder goes before the folder itself: killed between the two.
+    mortal.die_of(lambda: killed.rename("/a", "/b"), "delete_folder", 1)
+    with store.unseen():
+        store.delete_folder("/a/sub", marked=True)
+        store.make_folder("/a/sub")
+    heir = make_fs(journal_file=killed._journal.file)
+    assert heir.getattr("/b/sub").mode & 0o777 == 0o700
+    assert store.folders() == ["/b", "/b/sub"]
+
+
+TREE = {**{f"/a/{n}": b"%d" % n for n in range(5)}, "/a/sub/x": b"x"}
+
+
+def made_tree(fs: FileSystem) -> None:
+    fs.mkdir("/a", 0o755, ME)
+    fs.mkdir("/a/sub", 0o700, ME)
+    fs.mkdir("/f", 0o755, ME)
+    for path, data in TREE.items():
+        write_file(fs, path, data)
+        fs.utimens(path, None, 10**18)
+    fs._keeper.send_all()
+    fs.chmod("/a/sub/x", 0o600)
+    fs.chmod("/a", 0o711)
+
+
+def assert_tree(fs: FileSystem, store: MemoryStore, top: str) -> None:
+    found = {path.replace("/a", top, 1): data for path, data in TREE.items()}
+    assert store.files() == found
+    assert {path: read_file(fs, path) for path in found} == found
+    assert {fs.getattr(path).mtime_ns for path in found} == {10**18}
+    modes = [fs.getattr(path).mode & 0o777 for path in (top, f"{top}/sub", f"{top}/sub/x")]
+    assert modes == [0o711, 0o700, 0o600]
+
+
+@pytest.mark.parametrize("method", ["move_file", "make_folder", "delete_folder"])
+def test_a_rename_of_a_folder_that_fails_half_way_is_taken_back(
+    make_fs: MakeFs, store: MemoryStore, method: str, expect_log: Callable[[str], None]
+) -> None:
+    expect_log("is taken back")
+    if method == "move_file":
+        expect_log("1 of 6 files could not be moved")
+    plan = FaultPlan()
+    fs = make_fs(over=FaultyStore(store, plan), parallel=1)
+    made_tree(fs)
+    fh = open_file(fs, "/a/4", os.O_RDONLY)
+    third = 3 if method == "move_file" else 2
+    plan.add(Fault(method, on={third}, error=lambda: AccessDenied("no", path="/a")))
+    with pytest.raises(AccessDenied):
+        fs.rename("/a", "/f")
+    assert names(fs, "/") == ["a", "f"] and names(fs, "/f") == []
+    assert fs.read(fh, 0, 9) == b"4"
+    close(fs, fh)
+    assert_tree(fs, store, "/a")
+    assert not fs._journal.all("renames")
+    fs.rename("/a", "/f")
+    assert_tree(fs, store, "/f")
+    assert fs.stop() == []
+    assert_tree(make_fs(), store, "/f")
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_a_rename_of_a_folder_that_an_outage_cut_off(
+    make_fs: MakeFs, store: MemoryStore, is_killed: bool, expect_log: Callable[[str], None]
+) -> None:
+    for line in ("could not be moved", "half done, and not taken back yet", "is taken back"):
+        expect_log(line)
+    plan = FaultPlan()
+    fs = make_fs(over=FaultyStore(store, plan), parallel=1)
+    made_tree(fs)
+    plan.add(Fault("move_file", on=range(3, 99), error=lambda: ConnectFailed("no route")))
+    with pytest.raises(ConnectFailed):
+        fs.rename("/a", "/f")
+    plan.clear()
+    if is_killed:
+        heir = make_fs(journal_file=fs._journal.file)
+        assert names(heir, "/f") == []
+        assert_tree(heir, store, "/a")
+        return
+    expect_log("'/f/0' keeps its name")
+    # Somebody goes on in the half that he sees.
+    write_file(fs, "/a/0", b"another 0")
+    fs.chmod("/f/1", 0o640)
+    with pytest.raises(FolderNotEmpty):
+        # The first file that was moved has no old name to go back to.
+        fs.rename("/a", "/f")
+    assert store.files() == {**TREE, "/a/0": b"another 0", "/f/0": b"0"}
+    assert fs.getattr("/a/1").mode & 0o777 == 0o640
+    fs.unlink("/f/0")
+    fs.rename("/a", "/f")
+    assert read_file(fs, "/f/0") == b"another 0"
 
 
 def test_metadata_that_an_unfinished_overwrite_lost_is_put_back(
