@@ -103,9 +103,16 @@ class OpenFiles:
     def unlink_hidden(self, path: str) -> bool:
         """Take note that libfuse removes a name it made up: the file ends with its descriptors."""
         with self._lock:
-            was_made_up = path in self._hidden
+            if path not in self._hidden:
+                return False
             self._hidden.discard(path)
-        return was_made_up
+            file = self._by_path.get(path)
+            has_ended = file is not None and not file.descriptors
+            if file is not None and has_ended:
+                self._forget(file)
+        if file is not None and has_ended:
+            self._end(file)
+        return True
 
     def mappable(self) -> list[str]:
         """Return the paths of files that programs may have changed through a mapping."""
@@ -332,12 +339,18 @@ class OpenFiles:
         The content stays readable and writable through its descriptors: what is stored of it is
         moved to the work folder until the last of them ends. It takes ``unsent`` changes with it.
 
-        Returns whether that was the case: an open file is at ``old`` and ``hidden`` is such a name.
+        Returns whether that was the case: a file is at ``old`` and ``hidden`` is such a name.
         Cost: 1 request if the file is stored, and 1 when the last descriptor ends.
         """
-        file = self._by_path.get(old)
-        if file is None or not _HIDDEN.fullmatch(paths.base(hidden)):
+        if not _HIDDEN.fullmatch(paths.base(hidden)):
             return False
+        file = self._by_path.get(old)
+        if file is None:
+            # To libfuse a descriptor is open until its release has returned.
+            entry = self._services.catalog.get(old)
+            if entry.is_folder:
+                return False
+            file = OpenFile(self._services, old, entry)
         file.settle()
         if file.may_be_stored:
             orphan = f"{WORK_FOLDER}/orphans/{uuid.uuid4().hex}"
@@ -408,7 +421,8 @@ class OpenFiles:
 
     def note_removed(self, file: OpenFile) -> None:
         """Note in the journal that a hidden file has lost its name for good."""
-        if file.descriptors and file.may_be_stored and file.removed and not file.is_misplaced:
+        is_open = self._by_path.get(file.path) is file
+        if is_open and file.may_be_stored and file.removed and not file.is_misplaced:
             self._note_orphan(file)
 
     def _note_orphan(self, file: OpenFile) -> None:

@@ -275,6 +275,19 @@ def test_a_removed_name_does_not_come_back(
     assert store.files() == {}
 
 
+def test_a_name_is_hidden_while_its_last_descriptor_ends(
+    fs: FileSystem, store: MemoryStore
+) -> None:
+    write_file(fs, "/f", b"content")
+    # Closed here, but libfuse does not know that yet: it hides the name, and removes that later.
+    fs.rename("/f", HIDDEN)
+    assert names(fs, "/") == []
+    assert [path for path in store.files() if not path.startswith("/.cosfs-work/")] == []
+    fs.unlink(HIDDEN)
+    assert store.files() == {}
+    assert not fs._journal.all("orphans")
+
+
 def test_nothing_is_remembered_of_a_removed_file(
     fs: FileSystem, store: MemoryStore, clock: FakeClock
 ) -> None:
