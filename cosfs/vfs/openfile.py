@@ -324,7 +324,8 @@ class OpenFile:
     def _write(self, path: str, spool: Spool, metadata: Metadata) -> Entry:
         """Store content and metadata; should we die between the two, the next mount goes on."""
         journal = self._services.journal
-        is_at_risk = self.entry is not None and set(metadata.properties) - {"biz_attr"}
+        # Beside a text of the owner even attributes may not travel with content.
+        is_at_risk = self.entry is not None and metadata.properties
         if is_at_risk:
             journal.put("overwrites", path, overwrite_record(spool.size, metadata))
         staged: list[str] = []

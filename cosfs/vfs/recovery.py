@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from cosfs.errors import AlreadyExists, CosfsError, NotFound
-from cosfs.model import Entry, Metadata
+from cosfs.model import Attributes, Entry, Metadata
 from cosfs.store.base import Store
 from cosfs.vfs.journal import Journal, overwrite_of
 from cosfs.vfs.names import Names
@@ -80,6 +80,10 @@ class Recovery:
 
 def _has_lost_something(entry: Entry, wanted: Metadata) -> bool:
     """Tell whether an object has nothing but what travels with content."""
-    assert entry.metadata is not None
-    there = set(entry.metadata.properties)
-    return there < set(wanted.properties) and there <= {"biz_attr"}
+    there = entry.metadata
+    assert there is not None
+    if there.properties.keys() - {"biz_attr"}:
+        return False
+    if there.attributes == wanted.attributes:
+        return there.properties.keys() < wanted.properties.keys()
+    return there.attributes == Attributes() and there.properties.keys() <= wanted.properties.keys()
