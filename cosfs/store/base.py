@@ -149,12 +149,15 @@ class Store(Protocol):
         """Create a folder. Raises ``AlreadyExists`` if it really exists. Cost: 1 request."""
         ...
 
-    def delete_folder(self, path: str, *, marked: bool) -> None:
+    def delete_folder(
+        self, path: str, *, marked: bool, holding: Metadata = _NOTHING
+    ) -> None:
         """Remove an empty folder, before it its mark if it is ``marked``.
 
         The caller has made sure that it is empty: a server may keep what lies below and drop the
         folder alone. Raises ``NotFound`` for an implied one, ``FolderNotEmpty`` where the server
-        checks; what the mark held may be lost then. Cost: 1 request, 1 more if ``marked``.
+        checks; the mark is made again then, with what it was ``holding``. When no answer can be
+        had, the mark may be gone. Cost: 1 request, 1 more if ``marked``.
         """
         ...
 

@@ -193,8 +193,14 @@ class FaultyStore:
             "make_folder", lambda: self._inner.make_folder(path, biz_attr=biz_attr), path
         )
 
-    def delete_folder(self, path: str, *, marked: bool) -> None:
-        self._run("delete_folder", lambda: self._inner.delete_folder(path, marked=marked), path)
+    def delete_folder(
+        self, path: str, *, marked: bool, holding: Metadata = _NOTHING
+    ) -> None:
+        self._run(
+            "delete_folder",
+            lambda: self._inner.delete_folder(path, marked=marked, holding=holding),
+            path,
+        )
 
     def set_metadata(self, path: str, entry: Entry, metadata: Metadata) -> None:
         self._run("set_metadata", lambda: self._inner.set_metadata(path, entry, metadata), path)

@@ -14,10 +14,10 @@ from cosfs.clock import Clock
 from cosfs.errors import (
     AlreadyExists,
     BucketNotFound,
-    FolderNotEmpty,
     NotFound,
     NotSupported,
     StoreError,
+    Unavailable,
 )
 from cosfs.jsonapi.bucket import BucketClient
 from cosfs.jsonapi.replies import FolderInfo
@@ -58,15 +58,18 @@ class Folders:
         now = int(self._clock.wall())
         return _entry(FolderInfo(text, now, now))
 
-    def delete(self, path: str, *, marked: bool) -> None:
+    def delete(self, path: str, mark: Metadata | None) -> None:
+        """Remove a folder and its ``mark``, if it has one; see ``Store.delete_folder``."""
         key = self._keys.folder(path)
-        if marked:
+        if mark is not None:
             self._delete_mark(path)
         try:
             self._bucket.delete_folder(key)
-        except FolderNotEmpty:
-            if marked:
-                self._mark_again(path)
+        except (NotFound, Unavailable):
+            raise
+        except StoreError:
+            if mark is not None:
+                self._mark_again(path, mark)
             raise
 
     def stat_mark(self, path: str) -> Metadata:
@@ -105,13 +108,12 @@ class Folders:
         except NotFound:
             pass  # somebody else has taken it away
 
-    def _mark_again(self, path: str) -> None:
-        """Mark a folder that somebody fills: the new names may have attributes."""
-        _log.warning("%r is not empty: its own attributes are lost", path)
+    def _mark_again(self, path: str, mark: Metadata) -> None:
+        """Mark a folder that stays: it has attributes, and names that somebody made may have."""
         try:
-            self.mark(path, Metadata())
+            self.mark(path, mark)
         except StoreError as error:
-            _log.warning("%r could not be marked again: %s", path, error)
+            _log.warning("%r could not be marked again, and lost %s: %s", path, mark, error)
 
     def _set_text(self, path: str, key: str, text: str, *, implied: bool) -> None:
         if implied:

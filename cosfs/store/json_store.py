@@ -146,8 +146,10 @@ class JsonStore:
     def make_folder(self, path: str, *, biz_attr: bytes = b"") -> Entry:
         return self._folders.make(path, biz_attr)
 
-    def delete_folder(self, path: str, *, marked: bool) -> None:
-        self._folders.delete(path, marked=marked)
+    def delete_folder(
+        self, path: str, *, marked: bool, holding: Metadata = _NOTHING
+    ) -> None:
+        self._folders.delete(path, holding if marked else None)
 
     def set_metadata(self, path: str, entry: Entry, metadata: Metadata) -> None:
         if entry.is_folder:

@@ -250,7 +250,9 @@ class MemoryStore:
             self._put(key, made)
         return made.entry
 
-    def delete_folder(self, path: str, *, marked: bool) -> None:
+    def delete_folder(
+        self, path: str, *, marked: bool, holding: Metadata = _NOTHING
+    ) -> None:
         key = folder_key(path)
         self._begin("delete_folder", path)
         if not key:
@@ -262,7 +264,7 @@ class MemoryStore:
             self._look(key, path)
             if self._refuse_full_folders and self._objects.first_from(key + b"\0", key):
                 if mark is not None:
-                    self._put(key + MARK, mark)
+                    self._put(key + MARK, self._new_folder(holding))
                 raise FolderNotEmpty("the folder is not empty", path=path)
             self._put(key, None)
 

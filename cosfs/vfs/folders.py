@@ -13,7 +13,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from cosfs import paths
 from cosfs.errors import AlreadyExists, FolderNotEmpty, NotFound, StoreError
-from cosfs.model import Entry, Kind
+from cosfs.model import Entry, Kind, Metadata
 from cosfs.store.base import Store
 from cosfs.vfs.catalog import Catalog, split_folder_metadata
 from cosfs.vfs.files import OpenFiles
@@ -63,13 +63,13 @@ class Folders:
         self._catalog.cache.put_new_folder(path, entry)
         return entry
 
-    def remove(self, path: str) -> None:
-        """Remove an empty folder.
-
-        Raises ``FolderNotEmpty``. Cost: 1, 1 to see that it is, 1 if it has a mark.
-        """
+    def check_empty(self, path: str) -> None:
+        """Raise ``FolderNotEmpty`` if something is in a folder. Cost: 1, 0 if that is known."""
         if self._files.unstored_in(path) or not self._catalog.is_empty(path):
             raise FolderNotEmpty("the folder is not empty", path=path)
+
+    def remove(self, path: str) -> None:
+        """Remove a folder that is empty. Cost: 1, and 1 if it has a mark."""
         with self._catalog.unsure_if_lost(path):
             self._drop(path)
         self._catalog.cache.remove(path)
@@ -189,9 +189,10 @@ class Folders:
             self._catalog.cache.put_mark(new, rest)
 
     def _drop(self, folder: str) -> None:
-        marked = self._catalog.cache.mark(folder) is not False
+        mark = self._catalog.cache.mark(folder)
+        holding = mark if isinstance(mark, Metadata) else Metadata()
         try:
-            self._store.delete_folder(folder, marked=marked)
+            self._store.delete_folder(folder, marked=mark is not False, holding=holding)
         except NotFound:
             # Implied: with nothing below it, it is gone already.
             log.debug("folder %s had no marker", folder)

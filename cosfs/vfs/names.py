@@ -96,9 +96,16 @@ class Names:
         self._status.touch_folder(paths.parent(path))
 
     def rmdir(self, path: str) -> None:
-        """Remove an empty folder. Raises ``FolderNotEmpty``. Cost: 1, and 1 to see that it is."""
+        """Remove an empty folder. Raises ``FolderNotEmpty``.
+
+        Cost: 1, 1 to see that it is, 1 if it has a mark, and 1 if nobody knows what that holds.
+        """
         refuse_reserved(path)
         with self._locks.holding_trees(path):
+            self._folders.check_empty(path)
+            # Its mark goes before it: should only that be done, the attributes are sent again.
+            stored = self._catalog.mark(path).attributes
+            self._keeper.change(path, stored.merged(self._keeper.unsent(path)))
             self._folders.remove(path)
             self._keeper.gone(path)
         self._note_gone(path)

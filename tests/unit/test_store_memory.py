@@ -177,7 +177,7 @@ def test_a_refused_deletion_leaves_the_mark() -> None:
     store.mark_folder("/d", HELD)
     put(store, "/d/f")
     with pytest.raises(FolderNotEmpty):
-        store.delete_folder("/d", marked=True)
+        store.delete_folder("/d", marked=True, holding=HELD)
     assert store.stat_mark("/d").attributes == HELD.attributes
     with pytest.raises(FolderNotEmpty):
         store.delete_folder("/d", marked=False)

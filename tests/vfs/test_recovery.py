@@ -203,6 +203,32 @@ def test_a_rename_of_a_folder_that_an_outage_cut_off(
     assert read_file(fs, "/f/0") == b"another 0"
 
 
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_a_folder_whose_removal_failed_keeps_its_attributes(
+    make_fs: MakeFs, store: MemoryStore, is_killed: bool
+) -> None:
+    plan = FaultPlan()
+    fs = make_fs(over=FaultyStore(store, plan))
+    fs.mkdir("/d", 0o700, ME)
+    fs._keeper.send_all()
+
+    def cut_off() -> Exception:
+        # The mark was gone already.
+        with store.unseen():
+            store.delete_folder("/d", marked=True)
+            store.make_folder("/d")
+        return ConnectFailed("no route")
+
+    plan.add(Fault("delete_folder", on={1}, error=cut_off))
+    with pytest.raises(ConnectFailed):
+        fs.rmdir("/d")
+    if is_killed:
+        fs = make_fs(journal_file=fs._journal.file)
+    assert fs.getattr("/d").mode & 0o777 == 0o700
+    assert fs.stop() == []
+    assert make_fs().getattr("/d").mode & 0o777 == 0o700
+
+
 def test_metadata_that_an_unfinished_overwrite_lost_is_put_back(
     fs: FileSystem, make_fs: MakeFs, store: MemoryStore, expect_log: Callable[[str], None]
 ) -> None:
@@ -222,6 +248,33 @@ def test_metadata_that_an_unfinished_overwrite_lost_is_put_back(
     store.requests.clear()
     make_fs(journal_file=fs._journal.file)
     assert store.requests.total() == 0
+
+
+def test_attributes_beside_a_text_that_an_unfinished_overwrite_lost(
+    fs: FileSystem, make_fs: MakeFs, store: MemoryStore, expect_log: Callable[[str], None]
+) -> None:
+    expect_log("putting back metadata")
+    write_file(fs, "/f", b"old")
+    fs.setxattr("/f", "user.biz_attr", b"text", create=False, replace=False)
+    fs.chmod("/f", 0o600)
+    fs._keeper.send_all()
+    journaled = []
+
+    def overwritten(method: str, path: str) -> None:
+        if method == "write_file":
+            journaled.append(fs._journal.all("overwrites")[path])
+
+    store.hook = overwritten
+    write_file(fs, "/f", b"new")
+    (record,) = journaled
+    # As it is between the content and its attributes, which a server takes one after the other.
+    fs._journal.put("overwrites", "/f", record)
+    with store.unseen():
+        text = Metadata(MappingProxyType({"biz_attr": b"text"}))
+        store.write_file("/f", BytesSource(b"new"), metadata=text)
+    heir = make_fs(journal_file=fs._journal.file)
+    assert heir.getattr("/f").mode & 0o777 == 0o600
+    assert heir.getxattr("/f", "user.biz_attr") == b"text"
 
 
 def test_what_lived_only_by_its_descriptors_ends_with_a_killed_mount(
