@@ -69,8 +69,9 @@ def workloads(sizes: Sizes) -> list[Workload]:
         Workload("read all files", read, n, n, before="ls"),
         Workload("read them again", read, 0, 0),
         Workload("rm -r", "rm -r copy", names, names),
-        # Beside each name the mark of each folder and, sent later, its time.
-        Workload("cp -rp", "cp -rp ../source kept", names + 2 * folders, names + folders),
+        # Beside each name the mark of each folder and, sent later, its time; and the root's mark,
+        # as the top has a time.
+        Workload("cp -rp", "cp -rp ../source kept", names + 2 * folders + 1, names + folders),
         # The attributes of each name beside the pages, those of one folder in one round trip.
         Workload(
             "ls -lR of it, remounted",
