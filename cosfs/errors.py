@@ -298,6 +298,9 @@ class Stale(FsError):
 class Interrupted(FsError):
     """The calling program was interrupted while it waited."""
 
+    def __init__(self, path: str = "", hint: str = "") -> None:
+        super().__init__(path, hint)
+
 
 class SpoolFailed(FsError):
     """The local disk that holds unstored content failed."""

@@ -20,6 +20,7 @@ from typing import Any
 
 import fuse as fusepy
 
+from cosfs import interrupts
 from cosfs.errors import FuseUnavailable
 from cosfs.fuse import pages
 from cosfs.fuse.errnos import errno_after
@@ -129,8 +130,10 @@ class Binding(fusepy.FUSE):  # type: ignore[misc]
 
     def init(self, _connection: Any) -> None:
         try:
-            self.operations.init("/")
-            self._on_ready()
+            # Nobody has asked for this, and libfuse must not be asked who.
+            with interrupts.watched(None):
+                self.operations.init("/")
+                self._on_ready()
         except BaseException as error:  # noqa: B036 - raised again by __init__, in the main thread
             self._failed_start = error
             self._pool.ask_to_stop()

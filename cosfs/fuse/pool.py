@@ -26,6 +26,9 @@ from typing import Any
 
 import fuse as fusepy
 
+from cosfs import interrupts
+from cosfs.fuse import callers
+
 log = logging.getLogger(__name__)
 
 libfuse = fusepy._libfuse
@@ -156,8 +159,9 @@ class _Worker(threading.Thread):
         self.start()
 
     def run(self) -> None:
-        if libfuse.fuse_loop(self._handle) != 0:
-            log.error("a thread of the FUSE loop ended with an error")
+        with interrupts.watched(callers.has_given_up):
+            if libfuse.fuse_loop(self._handle) != 0:
+                log.error("a thread of the FUSE loop ended with an error")
         self._left.set()
         self._pool.leave()
 

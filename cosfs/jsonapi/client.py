@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TypeVar
 
-from cosfs import errors
+from cosfs import errors, interrupts
 from cosfs.clock import Clock
 from cosfs.config import Account, NetworkOptions
 from cosfs.errors import StoreError
@@ -203,6 +203,7 @@ class JsonApi:
                 failure.what,
             )
             self._clock.sleep(delay)
+            interrupts.check(request.key)
         if doubt is None or look is None:
             raise failure
         return self._settle(request, look, Doubt(failure, effort), doubt)

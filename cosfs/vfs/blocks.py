@@ -15,7 +15,8 @@ from typing import Final
 
 from cachetools import LRUCache
 
-from cosfs.errors import IntegrityError
+from cosfs import interrupts
+from cosfs.errors import IntegrityError, Interrupted
 from cosfs.model import Version
 from cosfs.store.base import Store
 from cosfs.vfs.types import ContentUsage
@@ -142,21 +143,24 @@ class BlockCache:
         self, content: Content, index: int, where: Callable[[], str]
     ) -> bytes | bytearray:
         key = (content, index)
-        with self._lock:
-            block = self._blocks.get(key)
-            if block is not None:
-                self._hits += 1
-                return block
-            future = self._fetching.get(key)
-            mine = None
-            if future is None:
-                mine = self._fetching[key] = Future()
-                self._fetches += 1
-        if mine is not None:
-            self._fetch(key, where, mine)
-            return mine.result()
-        assert future is not None
-        return future.result()
+        while True:
+            with self._lock:
+                block = self._blocks.get(key)
+                if block is not None:
+                    self._hits += 1
+                    return block
+                future = self._fetching.get(key)
+                if future is None:
+                    mine = self._fetching[key] = Future()
+                    self._fetches += 1
+                    break
+            try:
+                return interrupts.result(future)
+            except Interrupted:
+                # Whoever fetched has given up; unless it is our caller too, the next one fetches.
+                interrupts.check()
+        self._fetch(key, where, mine)
+        return mine.result()
 
     def _begin(self, content: Content, index: int, where: Callable[[], str]) -> None:
         """Fetch a block in the background, unless it is here or on its way."""

@@ -13,7 +13,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
-from cosfs import paths
+from cosfs import interrupts, paths
 from cosfs.config import AttrsOption
 from cosfs.errors import NotFound, StoreError, Unavailable
 from cosfs.model import Attributes, Entry, Kind, ListPage, Metadata
@@ -274,7 +274,7 @@ class Catalog:
             page = self._store.list_page(folder, prefix=name)
         finally:
             # Always waited for: an error of either must not leave the other running unseen.
-            stat_error = stat.exception()
+            stat_error = interrupts.exception(stat)
         if stat_error is not None:
             raise stat_error
         listed = page.entries.get(name)

@@ -16,10 +16,11 @@ import uuid
 from concurrent.futures import Executor
 from typing import Final
 
-from cosfs import paths
+from cosfs import interrupts, paths
 from cosfs.errors import FsError, NotFound, Stale, StoreError, StoreFailed
 from cosfs.model import Attributes, Entry
 from cosfs.vfs import processes
+from cosfs.vfs.background import Background
 from cosfs.vfs.catalog import WORK_FOLDER
 from cosfs.vfs.handles import HandleTable
 from cosfs.vfs.openfile import Descriptor, OpenFile, Services
@@ -47,9 +48,12 @@ class OpenFiles:
     taken before a file's own lock, never after it, and never held across a request.
     """
 
-    def __init__(self, services: Services, executor: Executor) -> None:
+    def __init__(
+        self, services: Services, executor: Executor, background: Background
+    ) -> None:
         self._services = services
         self._executor = executor
+        self._background = background
         self._lock = threading.Lock()
         self._by_path: dict[str, OpenFile] = {}
         self._descriptors: HandleTable[Descriptor] = HandleTable()
@@ -291,6 +295,9 @@ class OpenFiles:
         return is_lost
 
     def _store(self, file: OpenFile) -> None:
+        self._background.finish(lambda: self._store_here(file))
+
+    def _store_here(self, file: OpenFile) -> None:
         if file.store():
             self.pending.superseded(file.path)
 
@@ -372,7 +379,7 @@ class OpenFiles:
             self._hidden.add(hidden)
             before = self._just_hidden.pop(old, None)
             now = self._services.clock.monotonic()
-            self._just_hidden[old] = file, threading.get_ident(), now
+            self._just_hidden[old] = file, interrupts.asker(), now
         if before is not None:
             self.note_removed(before[0])
         return True
@@ -385,7 +392,7 @@ class OpenFiles:
         with self._lock:
             file, thread, when = self._just_hidden.pop(path, (None, 0, 0.0))
         is_recent = self._services.clock.monotonic() - when < _SURE_S
-        if file is None or thread == threading.get_ident() and is_recent:
+        if file is None or thread == interrupts.asker() and is_recent:
             return file
         self.note_removed(file)
         return None

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
-from cosfs import paths
+from cosfs import interrupts, paths
 from cosfs.clock import Clock
 from cosfs.config import CacheOptions, DataOptions, ViewOptions
 from cosfs.errors import IsFolder, NotFound, Stale, StoreFailed
@@ -24,6 +24,7 @@ from cosfs.model import Attributes, Entry, Kind, Metadata
 from cosfs.store.base import Store
 from cosfs.vfs.attributes import AttributeKeeper
 from cosfs.vfs.attrs import AttrsBuilder, inode
+from cosfs.vfs.background import Background, PatientStore
 from cosfs.vfs.blocks import BlockCache
 from cosfs.vfs.capacity import Capacity
 from cosfs.vfs.catalog import Catalog
@@ -47,6 +48,9 @@ from cosfs.vfs.xattrs import XAttrs
 #: Setting this extended attribute, whatever its value, refreshes what is cached.
 REFRESH: Final = "user.cos.refresh"
 
+#: Threads for each kind of work that callers may leave behind; more than FUSE has for callers.
+_LEFT_BEHIND: Final = 128
+
 
 class FileSystem:
     """A store as a POSIX file system.
@@ -66,7 +70,7 @@ class FileSystem:
         journal_file: Path,
     ) -> None:
         # A pool's threads start with its first task: none before start(), which a fork may precede.
-        lookups, ahead, content, changes, moves = self._pools = [
+        lookups, ahead, content, changes, moves, questions, callers = self._pools = [
             ThreadPoolExecutor(threads, thread_name_prefix=name)
             for name, threads in (
                 ("lookup", data.parallel),
@@ -75,9 +79,15 @@ class FileSystem:
                 ("change", data.parallel),
                 # Of their own, as those of a folder's rename are waited for under its locks.
                 ("move", data.parallel),
+                # Those that a caller who gives up leaves behind take one until they end.
+                ("question", _LEFT_BEHIND),
+                ("caller", _LEFT_BEHIND),
             )
         ]
         self._changes = changes
+        self._callers = callers
+        self._background = Background(callers)
+        store = PatientStore(store, questions)
         self._store = store
         self._clock = clock
         self._cache = MetaCache(cache, clock)
@@ -108,7 +118,7 @@ class FileSystem:
         )
         self._excl_at_open = data.excl == "open"
         self._guesses_content_types = data.content_type == "auto"
-        self._files = OpenFiles(services, changes)
+        self._files = OpenFiles(services, changes, self._background)
         #: What is not stored and nobody has open: for whoever asks about it.
         self.leftovers = Leftovers(services, self._files, changes)
         self._keeper.travels = self._files.is_dirty_at
@@ -152,6 +162,8 @@ class FileSystem:
         if self._is_stopped:
             return []
         self._is_stopped = True
+        # Changes whose callers have left come to their end first.
+        self._callers.shutdown(wait=True)
         self._files.settle_hidden(all_of_them=True)
         not_stored = self._files.store_all()
         for path, error in self._keeper.stop():
@@ -237,15 +249,15 @@ class FileSystem:
 
     def mkdir(self, path: str, mode: int, caller: Caller) -> None:
         """See ``Names.mkdir``."""
-        self._names.mkdir(path, mode, caller)
+        self._background.finish(lambda: self._names.mkdir(path, mode, caller))
 
     def rmdir(self, path: str) -> None:
         """See ``Names.rmdir``."""
-        self._names.rmdir(path)
+        self._background.finish(lambda: self._names.rmdir(path))
 
     def symlink(self, path: str, target: str, caller: Caller) -> None:
         """See ``Names.symlink``."""
-        self._names.symlink(path, target, caller)
+        self._background.finish(lambda: self._names.symlink(path, target, caller))
 
     def readlink(self, path: str) -> str:
         """See ``Names.readlink``."""
@@ -253,15 +265,20 @@ class FileSystem:
 
     def mknod(self, path: str, mode: int, rdev: int, caller: Caller) -> None:
         """See ``Names.mknod``."""
-        self._names.mknod(path, mode, rdev, caller)
+        self._background.finish(lambda: self._names.mknod(path, mode, rdev, caller))
 
     def unlink(self, path: str) -> None:
         """See ``Names.unlink``."""
-        self._names.unlink(path)
+        self._background.finish(lambda: self._names.unlink(path))
 
     def rename(self, old: str, new: str) -> None:
         """See ``Names.rename``."""
-        self._names.rename(old, new)
+        if self._files.is_hidden_name(new):
+            # Half of what libfuse does; left alone, a file that is open would lose its name.
+            with interrupts.watched(None):
+                self._names.rename(old, new)
+        else:
+            self._background.finish(lambda: self._names.rename(old, new))
 
     # -- content -----------------------------------------------------------------------------
 
@@ -325,6 +342,14 @@ class FileSystem:
         With ``O_EXCL`` the first store fails if somebody else has made the name meanwhile; with the
         option ``excl=open`` that is now. Cost: none; 1 for ``O_EXCL`` with ``excl=open``.
         """
+        if flags & os.O_EXCL and self._excl_at_open:
+            return self._background.finish(
+                lambda: self._create(path, mode, flags, caller),
+                unwanted=lambda opened: self.release(opened.fh),
+            )
+        return self._create(path, mode, flags, caller)
+
+    def _create(self, path: str, mode: int, flags: int, caller: Caller) -> Opened:
         refuse_reserved(path)
         self._store.check_path(path)
         fh, descriptor = self._files.create(path, caller)
@@ -373,6 +398,9 @@ class FileSystem:
 
         Raises ``StoreFailed``; the file is then as it was. Cost: that of an overwrite.
         """
+        self._background.finish(lambda: self._truncate(path, length, caller))
+
+    def _truncate(self, path: str, length: int, caller: Caller) -> None:
         refuse_reserved(path)
         fh, descriptor = self._open(path, caller)
         file = descriptor.file
@@ -399,6 +427,9 @@ class FileSystem:
 
         Cost: that of an overwrite; 0 if nothing changed.
         """
+        self._background.finish(lambda: self._fsync(fh))
+
+    def _fsync(self, fh: int) -> None:
         self._files.fsync(fh)
         file = self._files.descriptor(fh).file
         if not file.removed:
@@ -406,7 +437,8 @@ class FileSystem:
 
     def release(self, fh: int) -> None:
         """The last duplicate of a descriptor is gone; nobody is told how this ends."""
-        self._files.release(fh)
+        with interrupts.watched(None):
+            self._files.release(fh)
 
     # -- extended attributes -----------------------------------------------------------------
 
@@ -416,7 +448,9 @@ class FileSystem:
             self.refresh(path)
             return
         refuse_reserved(path)
-        self._xattrs.set(path, name, value, create=create, replace=replace)
+        self._background.finish(
+            lambda: self._xattrs.set(path, name, value, create=create, replace=replace)
+        )
 
     def getxattr(self, path: str, name: str) -> bytes:
         """See ``XAttrs.get``."""
@@ -429,7 +463,7 @@ class FileSystem:
     def removexattr(self, path: str, name: str) -> None:
         """See ``XAttrs.remove``."""
         refuse_reserved(path)
-        self._xattrs.remove(path, name)
+        self._background.finish(lambda: self._xattrs.remove(path, name))
 
 
 def _is_mappable(flags: int) -> bool:

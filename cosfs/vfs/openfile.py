@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from cosfs import interrupts
 from cosfs.clock import Clock
 from cosfs.errors import (
     AlreadyExists,
@@ -118,7 +119,7 @@ class OpenFile:
         ``spool`` holds unstored content of before.
         """
         self._services = services
-        self._lock = threading.Condition(threading.RLock())
+        self._lock = interrupts.Condition(threading.RLock())
         self._storing = False
         self.path = path
         #: Where the store has it: differs from ``path`` once the name was removed.

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from cosfs import interrupts
 from cosfs import paths as rules
 
 
@@ -21,7 +22,7 @@ class PathLocks:
     """
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
+        self._changed = interrupts.Condition()
         self._held: dict[str, tuple[int, int]] = {}
         self._trees: dict[str, tuple[int, int]] = {}
 

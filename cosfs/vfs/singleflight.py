@@ -7,6 +7,9 @@ from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from typing import Generic, TypeVar
 
+from cosfs import interrupts
+from cosfs.errors import Interrupted
+
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
@@ -26,12 +29,17 @@ class SingleFlight(Generic[K, V]):
 
     def run(self, key: K, fetch: Callable[[], V]) -> V:
         """Return ``fetch()``, or the result of the same key's fetch that is under way."""
-        with self._lock:
-            future = self._flights.get(key)
-            if future is None:
-                mine = self._flights[key] = Future()
-        if future is not None:
-            return future.result()
+        while True:
+            with self._lock:
+                future = self._flights.get(key)
+                if future is None:
+                    mine = self._flights[key] = Future()
+                    break
+            try:
+                return interrupts.result(future)
+            except Interrupted:
+                # Whoever fetched has given up; unless it is our caller too, the next one fetches.
+                interrupts.check()
         try:
             result = fetch()
         except BaseException as error:

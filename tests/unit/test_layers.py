@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "cosfs"
 
-LEAVES = ("errors", "clock", "model", "paths", "config", "version", "digests")
+LEAVES = ("errors", "clock", "model", "paths", "config", "interrupts", "version", "digests")
 
 #: Part -> what it may import of cosfs. A part is a module or a package; the longest name that fits
 #: a module is its part (``*`` stands for any end), and a part may always import itself.
@@ -27,6 +27,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "config": ("errors",),
     "sha1": (),
     "digests": ("errors", "model", "sha1"),
+    "interrupts": ("errors",),
     # The protocol client knows no folders as a file system sees them.
     "jsonapi": LEAVES,
     "sdk": (*LEAVES, "jsonapi"),
@@ -38,7 +39,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "vfs": (*LEAVES, "store.base"),
     # Translation.
     "fuse.errnos": ("errors",),
-    "fuse": ("errors", "clock", "fuse.errnos", "vfs.filesystem", "vfs.types"),
+    "fuse": ("errors", "clock", "interrupts", "fuse.errnos", "vfs.filesystem", "vfs.types"),
     # The process around a mount.
     "mountopts": LEAVES,
     "exits": LEAVES,
@@ -85,7 +86,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "requests": ("jsonapi.transport",),
     "urllib3": ("jsonapi.transport",),
     "cachetools": ("vfs",),
-    "fuse": ("fuse.binding", "fuse.pool"),
+    "fuse": ("fuse.binding", "fuse.callers", "fuse.pool"),
     "aiohttp": ("server",),
     # Clocks are injected; sleeping is the clock's business too.
     "time": ("clock", "server"),
