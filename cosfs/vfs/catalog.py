@@ -73,7 +73,8 @@ class Catalog:
             StoreError: the store could not tell.
         Cost: 0 when known; else 2 in one round trip (3 or 4 when many names begin with this one).
             The second unknown name of a folder costs its first page instead, which answers all
-            further ones if the folder is small.
+            further ones if the folder is small. A large one that was listed before is listed
+            again once lookups have cost as much: ``ls -l`` may take longer than the TTL.
         """
         if path == paths.ROOT:
             return ROOT_ENTRY
@@ -264,7 +265,10 @@ class Catalog:
 
     def _ask(self, path: str) -> Entry | None:
         folder, name = paths.split(path)
-        if self.cache.note_unknown(folder) == 2:
+        asked, pages = self.cache.note_unknown(folder)
+        if pages > 1 and 2 * asked > pages:
+            return self.listing(folder).get(name)
+        if pages == 1 and asked == 2:
             found = self._ask_first_page(folder, name)
             if not isinstance(found, Unknown):
                 return found
@@ -328,26 +332,33 @@ class Catalog:
     def _list(self, folder: str) -> dict[str, Entry]:
         generation = self.cache.generation()
         entries: dict[str, Entry] = {}
-        cursor, marked = "", False
+        cursor, marked, pages = "", False, 0
         while True:
             page = self._store.list_page(folder, cursor=cursor)
-            marked = marked or page.marked
+            marked, pages = marked or page.marked, pages + 1
             for name, entry in _shown(folder, page).items():
                 # `a` and `a/` may stand on different pages: the folder is shown.
                 if entry.is_folder or name not in entries:
                     entries[name] = entry
             if page.cursor is None:
-                return self._learn_listing(folder, entries, generation, marked)
+                return self._learn_listing(folder, entries, generation, marked, pages)
             cursor = page.cursor
 
     def _learn_listing(
-        self, folder: str, entries: dict[str, Entry], generation: int, marked: bool
+        self,
+        folder: str,
+        entries: dict[str, Entry],
+        generation: int,
+        marked: bool,
+        pages: int = 1,
     ) -> dict[str, Entry]:
         settled: dict[str, Entry | None] = {}
         for path in self.cache.doubts(folder, entries):
             log.debug("listing of %s contradicts an own change of %s: asking", folder, path)
             settled[path] = self._stat_file(path) or self._find_folder(path)
-        return self.cache.learn_listing(folder, entries, generation, settled, marked=marked)
+        return self.cache.learn_listing(
+            folder, entries, generation, settled, marked=marked, pages=pages
+        )
 
 
 def split_folder_metadata(metadata: Metadata) -> tuple[Metadata, Metadata]:

@@ -55,6 +55,9 @@ class Times(NamedTuple):
 
 _NO_TIMES: Final = Times()
 
+#: Folders of which it is remembered how large they are.
+_LARGE_FOLDERS: Final = 1000
+
 
 class Listing:
     """A complete listing of one folder: only ``learn_listing`` and an own ``mkdir`` make one."""
@@ -98,6 +101,8 @@ class MetaCache:
         self._marks: TTLCache[str, Metadata | bool] = TTLCache(names, ttl, timer)
         self._times: LRUCache[str, tuple[Version | None, Times]] = LRUCache(names)
         self._asked: TTLCache[str, int] = TTLCache(names, ttl, timer)
+        #: Of folders of several pages: how many they had when they were listed last.
+        self._pages: LRUCache[str, int] = LRUCache(_LARGE_FOLDERS)
         self._own = Overlay(clock, names)
         #: Folders that this mount has marked of late: a listing may lag behind it.
         self._own_marks: TTLCache[str, None] = TTLCache(names, OVERLAY_S, timer)
@@ -174,12 +179,16 @@ class MetaCache:
         with self._lock:
             return self._own.number
 
-    def note_unknown(self, folder: str) -> int:
-        """Count a lookup in ``folder`` that had to ask; return how many there were in the TTL."""
+    def note_unknown(self, folder: str) -> tuple[int, int]:
+        """Count a lookup in ``folder`` that had to ask.
+
+        Returns how many there were, since the folder was listed and with less than a TTL between
+        them, and how many pages it had when it was listed last (1 if that is not known).
+        """
         with self._lock:
             count = self._asked.get(folder, 0) + 1
             self._asked[folder] = count
-            return count
+            return count, self._pages.get(folder, 1)
 
     def learn(self, path: str, entry: Entry | None, generation: int) -> Entry | None:
         """Believe a reply about one name; return what is true now.
@@ -220,6 +229,7 @@ class MetaCache:
         settled: Mapping[str, Entry | None],
         *,
         marked: bool = False,
+        pages: int = 1,
     ) -> dict[str, Entry]:
         """Believe a complete listing; return a snapshot of what is true now.
 
@@ -241,6 +251,11 @@ class MetaCache:
                 else:
                     entries[name] = truth
             self._learn_mark(folder, marked)
+            self._asked.pop(folder, None)
+            if pages > 1:
+                self._pages[folder] = pages
+            else:
+                self._pages.pop(folder, None)
             is_believed = generation >= self._own.floor and not contradicts
             if is_believed and len(entries) < self._listings.maxsize:
                 self._listings[folder] = Listing(entries)

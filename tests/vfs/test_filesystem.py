@@ -79,6 +79,25 @@ def test_the_second_unknown_name_lists_its_folder(fs: FileSystem, store: MemoryS
     assert store.requests.total() == 3
 
 
+def test_a_listing_that_ages_amid_lookups_is_renewed(
+    make_fs: MakeFs, clock: FakeClock
+) -> None:
+    store = MemoryStore(clock=clock, page_size=10)
+    for n in range(1000):
+        write_unseen(store, f"/d/{n:04}", b"")
+    fs = make_fs(over=store)
+    store.requests.clear()
+    listed = names(fs, "/d")
+    pages = store.requests.total()
+    assert len(listed) == 1000 and pages >= 100
+    for count, name in enumerate(listed):
+        if count in (100, 600):
+            clock.advance(61)
+        fs.getattr(f"/d/{name}")
+    # Both times, once lookups have cost as much as the listing.
+    assert store.requests.total() <= 5 * pages + 10
+
+
 def test_an_implied_folder_is_found_and_outlives_its_last_child(
     fs: FileSystem, store: MemoryStore
 ) -> None:
