@@ -79,11 +79,14 @@ class Catalog:
         if path == paths.ROOT:
             return ROOT_ENTRY
         known = self.cache.lookup(path)
-        if not isinstance(known, Unknown):
+        if isinstance(known, Entry):
             return known
         if is_reserved(path):
             return None
+        # Also of what is known to be absent, as it could not be made either.
         self._store.check_path(path)
+        if known is None:
+            return None
         return self._lookups.run(path, lambda: self._ask(path))
 
     def get(self, path: str) -> Entry:
