@@ -61,11 +61,20 @@ class AttrsBuilder:
             rdev=given.rdev,
         )
 
-    def build(self, path: str, entry: Entry, attributes: Attributes, times: Times) -> Attrs:
+    def set_gid_group(self, attributes: Attributes) -> int | None:
+        """Return the group of a folder that gives it to the names made in it; else ``None``."""
+        if attributes.mode is None or not attributes.mode & stat.S_ISGID:
+            return None
+        return self._view.gid if attributes.gid is None else attributes.gid
+
+    def build(
+        self, path: str, entry: Entry, attributes: Attributes, times: Times, subfolders: int
+    ) -> Attrs:
         """Return what ``stat`` shows for ``entry``."""
         mtime = self.mtime_ns(entry, attributes, times)
         ctime = times.ctime_ns or max(entry.ctime_ns, mtime)
-        return self._attrs(path, entry.is_folder, entry.size, mtime, ctime, attributes, times)
+        attrs = self._attrs(path, entry.is_folder, entry.size, mtime, ctime, attributes, times)
+        return attrs._replace(nlink=_NLINK_FOLDER + subfolders) if subfolders else attrs
 
     def mtime_ns(self, entry: Entry, attributes: Attributes, times: Times) -> int:
         """Return the time that a name shows: a program's, this mount's, the server's.
@@ -85,14 +94,14 @@ class AttrsBuilder:
         path: str,
         size: int,
         mtime_ns: int,
+        ctime_ns: int,
         attributes: Attributes,
         times: Times,
         *,
         removed: bool,
     ) -> Attrs:
         """Return what ``stat`` shows for a file whose truth is its open file."""
-        ctime = max(times.ctime_ns or 0, mtime_ns)
-        attrs = self._attrs(path, False, size, mtime_ns, ctime, attributes, times)
+        attrs = self._attrs(path, False, size, mtime_ns, ctime_ns, attributes, times)
         return attrs._replace(nlink=0) if removed else attrs
 
     def _attrs(

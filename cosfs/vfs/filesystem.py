@@ -20,7 +20,7 @@ from cosfs import interrupts, paths
 from cosfs.clock import Clock
 from cosfs.config import CacheOptions, DataOptions, ViewOptions
 from cosfs.errors import IsFolder, NotFound, Stale, StoreFailed
-from cosfs.model import Attributes, Entry, Kind, Metadata
+from cosfs.model import Entry, Kind, Metadata
 from cosfs.store.base import Store
 from cosfs.vfs.attributes import AttributeKeeper
 from cosfs.vfs.attrs import AttrsBuilder, inode
@@ -37,7 +37,7 @@ from cosfs.vfs.kernelview import KernelView
 from cosfs.vfs.leftovers import Leftovers
 from cosfs.vfs.metacache import MetaCache, Unknown
 from cosfs.vfs.names import Names
-from cosfs.vfs.openfile import Descriptor, Services
+from cosfs.vfs.openfile import Descriptor, OpenFile, Services
 from cosfs.vfs.pathlocks import PathLocks
 from cosfs.vfs.recovery import Recovery
 from cosfs.vfs.statsahead import WINDOW
@@ -294,7 +294,7 @@ class FileSystem:
         fh, descriptor = self._open(path, caller)
         file = descriptor.file
         if flags & os.O_TRUNC:
-            self._abandoning_on_failure(fh, lambda: file.truncate(0))
+            self._abandoning_on_failure(fh, lambda: self._truncate_at_open(file, caller))
             self._kernel.changed(path, 0)
         version = file.entry.version if file.entry is not None else None
         keep, direct = self._kernel.opened(
@@ -307,6 +307,17 @@ class FileSystem:
         descriptor.is_direct, descriptor.has_pages = direct, keep
         descriptor.is_mappable = _is_mappable(flags)
         return Opened(fh, keep, direct)
+
+    def _truncate_at_open(self, file: OpenFile, caller: Caller) -> None:
+        if caller.uid != 0:
+            self._status.drop_set_ids(file.path)
+        self._before_change(file)
+        file.truncate(0)
+
+    def _before_change(self, file: OpenFile) -> None:
+        """To be called before the content of ``file`` is changed."""
+        if not file.has_local_bytes:
+            self._status.keep_atime(file.path)
 
     def _open(self, path: str, caller: Caller) -> tuple[int, Descriptor]:
         """Join the file that is open at ``path`` with local bytes, or open what the store has."""
@@ -352,9 +363,9 @@ class FileSystem:
     def _create(self, path: str, mode: int, flags: int, caller: Caller) -> Opened:
         refuse_reserved(path)
         self._store.check_path(path)
+        attributes = self._status.attributes_of_new(path, stat.S_IFREG | mode & 0o7777, caller)
         fh, descriptor = self._files.create(path, caller)
-        given = Attributes(mode=stat.S_IFREG | mode & 0o7777, uid=caller.uid, gid=caller.gid)
-        attributes = self._attrs.explicit(given, is_folder=False)
+        self._status.made(path, None)
         descriptor.is_mappable = _is_mappable(flags)
         descriptor.file.exclusive = bool(flags & os.O_EXCL)
         metadata = Metadata(attributes=attributes)
@@ -383,6 +394,7 @@ class FileSystem:
     def write(self, fh: int, offset: int, data: bytes) -> int:
         """Take ``data`` into the spool. Raises ``NoSpace``. Cost: none."""
         descriptor = self._files.descriptor(fh)
+        self._before_change(descriptor.file)
         descriptor.file.write(descriptor, offset, data)
         self._kernel.changed(descriptor.file.path, descriptor.file.size)
         return len(data)
@@ -390,6 +402,7 @@ class FileSystem:
     def ftruncate(self, fh: int, length: int) -> None:
         """Change an open file's length. Cost: none."""
         descriptor = self._files.descriptor(fh)
+        self._before_change(descriptor.file)
         descriptor.file.truncate(length, descriptor)
         self._kernel.changed(descriptor.file.path, length)
 
@@ -406,6 +419,7 @@ class FileSystem:
         file = descriptor.file
 
         def change() -> None:
+            self._before_change(file)
             file.truncate(length)
             if not file.descriptors_that_wrote():
                 self._files.store_now(file)
@@ -448,9 +462,12 @@ class FileSystem:
             self.refresh(path)
             return
         refuse_reserved(path)
-        self._background.finish(
-            lambda: self._xattrs.set(path, name, value, create=create, replace=replace)
-        )
+
+        def change() -> None:
+            self._xattrs.set(path, name, value, create=create, replace=replace)
+            self._status.changed(path)
+
+        self._background.finish(change)
 
     def getxattr(self, path: str, name: str) -> bytes:
         """See ``XAttrs.get``."""
@@ -463,7 +480,12 @@ class FileSystem:
     def removexattr(self, path: str, name: str) -> None:
         """See ``XAttrs.remove``."""
         refuse_reserved(path)
-        self._background.finish(lambda: self._xattrs.remove(path, name))
+
+        def change() -> None:
+            self._xattrs.remove(path, name)
+            self._status.changed(path)
+
+        self._background.finish(change)
 
 
 def _is_mappable(flags: int) -> bool:

@@ -46,6 +46,7 @@ class _Known(NamedTuple):
     attributes: Attributes
     times: Times
     metadata: Metadata | None
+    subfolders: int
 
 
 class FolderRenames:
@@ -204,7 +205,8 @@ class FolderRenames:
     def _look(self, path: str, entry: Entry) -> _Known:
         attributes = self._keeper.of(path, entry)
         times = self._cache.times(path, version_of(entry))
-        return _Known(attributes, times, self._cache.metadata(path, entry.version))
+        metadata = self._cache.metadata(path, entry.version)
+        return _Known(attributes, times, metadata, self._cache.subfolders(path))
 
     def _follow(self, path: str, target: str) -> None:
         """Let what is known here follow a file, at once: somebody may be reading it."""
@@ -214,15 +216,18 @@ class FolderRenames:
 
     def _note_moved(self, moved: list[Moved[_Known]]) -> None:
         for one in moved:
-            self._cache.remove(one.old)
+            self._cache.remove(one.old, one.entry)
         for _, path, entry, known in moved:
             if entry.is_folder:
                 self._cache.put(path, replace(entry, implied=False, metadata=None))
                 mtime_ns = self._attrs.mtime_ns(entry, known.attributes, known.times)
-                self._cache.set_times(path, None, Times(mtime_ns=mtime_ns))
+                self._cache.set_times(path, None, known.times._replace(mtime_ns=mtime_ns))
             else:
                 self._cache.put(path, replace(entry, metadata=known.metadata))
                 self._keep_mtime(path, entry, known.attributes, known.times)
+        for _, path, entry, known in moved:
+            if entry.is_folder:
+                self._cache.set_subfolders(path, known.subfolders)
 
 
 def _touch(one: str, other: str) -> bool:

@@ -1,4 +1,4 @@
-"""Owns what the kernel was told of files, so that its pages are kept or bypassed rightly.
+"""Owns what the kernel was told, so that its pages of files are kept or bypassed rightly.
 
 Must not know how it was told. The rules are from experiment: the kernel cuts buffered reads at the
 size it was last told, and keeps pages over an ``open`` only if that asks for it.
@@ -29,6 +29,8 @@ class KernelView:
         self._lock = threading.Lock()
         self._told: LRUCache[str, int] = LRUCache(_MAX_FILES)
         self._pages: LRUCache[str, Version] = LRUCache(_MAX_FILES)
+        #: Folders that it takes for set-gid, with their group.
+        self._set_gid: LRUCache[str, int] = LRUCache(_MAX_FILES)
         #: The last open that drops the pages, until the kernel has surely done so.
         self._dropping: LRUCache[str, tuple[int, Version]] = LRUCache(_MAX_FILES)
 
@@ -37,6 +39,21 @@ class KernelView:
         with self._lock:
             self._told[path] = size
         self._on_told(path, size)
+
+    def told_folder(self, path: str, group: int | None) -> None:
+        """Note the group of a set-gid folder in a reply (``None``: it is not set-gid)."""
+        if group is None and not self._set_gid:
+            return
+        with self._lock:
+            if group is None:
+                self._set_gid.pop(path, None)
+            else:
+                self._set_gid[path] = group
+
+    def set_gid_group(self, path: str) -> int | None:
+        """Return the group of a folder that was told to be set-gid."""
+        with self._lock:
+            return self._set_gid.get(path)
 
     def changed(self, path: str, size: int) -> None:
         """Note a write or truncate through the kernel: it knows the size, its pages are no version.

@@ -20,6 +20,7 @@ event                     what changes
 
 Beside these beliefs stand the **times** that this mount has shown for a version of an object. They
 do not expire: as long as content is what this mount stored or saw, its times stay what they were.
+Nor does the number of **subfolders** that a folder was last seen with, which own changes move.
 """
 
 from __future__ import annotations
@@ -100,6 +101,7 @@ class MetaCache:
         #: True: marked; False: not; metadata: marked, and that is what the mark holds.
         self._marks: TTLCache[str, Metadata | bool] = TTLCache(names, ttl, timer)
         self._times: LRUCache[str, tuple[Version | None, Times]] = LRUCache(names)
+        self._subfolders: LRUCache[str, int] = LRUCache(names)
         self._asked: TTLCache[str, int] = TTLCache(names, ttl, timer)
         #: Of folders of several pages: how many they had when they were listed last.
         self._pages: LRUCache[str, int] = LRUCache(_LARGE_FOLDERS)
@@ -158,6 +160,11 @@ class MetaCache:
             known = self._times.get(path)
         return known[1] if known is not None and known[0] == version else _NO_TIMES
 
+    def subfolders(self, folder: str) -> int:
+        """Return how many folders there are in ``folder``, as far as is known without a request."""
+        with self._lock:
+            return self._subfolders.get(folder, 0)
+
     def usage(self) -> CacheUsage:
         """Return what is believed, and how often that answered."""
         with self._lock:
@@ -202,6 +209,7 @@ class MetaCache:
             if generation < self._own.floor:
                 return entry
             self._own.correct(path, entry)
+            self._count_folder(path, self._lookup(path), entry)
             self._place(path, entry)
             if entry is not None and entry.metadata is not None:
                 self._metadata[path] = (entry.version, entry.metadata)
@@ -256,6 +264,7 @@ class MetaCache:
                 self._pages[folder] = pages
             else:
                 self._pages.pop(folder, None)
+            self._subfolders[folder] = sum(entry.is_folder for entry in entries.values())
             is_believed = generation >= self._own.floor and not contradicts
             if is_believed and len(entries) < self._listings.maxsize:
                 self._listings[folder] = Listing(entries)
@@ -272,6 +281,8 @@ class MetaCache:
     def put(self, path: str, entry: Entry) -> None:
         """Note that this mount made ``path`` what ``entry`` says."""
         with self._lock:
+            was = self._last_known(path)
+            self._count_folder(path, None if isinstance(was, Unknown) else was, entry)
             self._own.note(path, entry)
             self._place(path, entry)
             if entry.metadata is not None:
@@ -284,16 +295,19 @@ class MetaCache:
         self.put(path, entry)
         with self._lock:
             self._listings[path] = Listing({})
+            self._subfolders[path] = 0
             self._marks[path] = False
 
-    def remove(self, path: str) -> None:
-        """Note that this mount removed ``path``."""
+    def remove(self, path: str, was: Entry | None = None) -> None:
+        """Note that this mount removed ``path``; it was ``was``, should that be forgotten."""
         with self._lock:
+            self._count_folder(path, was or self._last_known(path), None)
             self._own.note(path, None)
             self._place(path, None)
             for beliefs in (self._metadata, self._times, self._listings, self._marks):
                 beliefs.pop(path, None)
             self._own_marks.pop(path, None)
+            self._subfolders.pop(path, None)
 
     def learn_mark(self, folder: str, mark: Metadata | bool) -> None:
         """Believe a reply about a folder's mark."""
@@ -313,6 +327,11 @@ class MetaCache:
             old = known[1] if known is not None and known[0] == version else _NO_TIMES
             merged = (was if new is None else new for was, new in zip(old, times, strict=True))
             self._times[path] = version, Times(*merged)
+
+    def set_subfolders(self, folder: str, count: int) -> None:
+        """Note how many folders are in ``folder``."""
+        with self._lock:
+            self._subfolders[folder] = count
 
     def move_times(self, old: str, new: str) -> None:
         """Let the times of ``old`` follow a rename."""
@@ -373,6 +392,20 @@ class MetaCache:
             return listing.entries.get(name)
         return self._entries.get(path, UNKNOWN)
 
+    def _last_known(self, path: str) -> Entry | Unknown | None:
+        """Return what is believed of ``path``, or what an own change made of it of late."""
+        known = self._lookup(path)
+        change = self._own.get(path) if isinstance(known, Unknown) else None
+        return known if change is None else change.entry
+
+    def _count_folder(self, path: str, was: Entry | Unknown | None, now: Entry | None) -> None:
+        if isinstance(was, Unknown) or _is_folder(was) == _is_folder(now):
+            return
+        parent, name = paths.split(path)
+        if name:
+            count = self._subfolders.get(parent, 0) + (1 if _is_folder(now) else -1)
+            self._subfolders[parent] = max(0, count)
+
     def _learn_mark(self, folder: str, mark: Metadata | bool) -> None:
         # A mark goes only with its folder, while a listing may lag behind the making of it; and a
         # listing does not know what a mark holds.
@@ -396,6 +429,10 @@ def _truth(change: Change, listed: Entry | None, generation: int) -> Entry | Non
     if change.number > generation or _differs(change.entry, listed):
         return change.entry
     return listed
+
+
+def _is_folder(entry: Entry | None) -> bool:
+    return entry is not None and entry.is_folder
 
 
 def _differs(mine: Entry | None, listed: Entry | None) -> bool:

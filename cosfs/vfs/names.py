@@ -89,10 +89,10 @@ class Names:
         Cost: 1; 1 later if mode or owner are not the mount's.
         """
         refuse_reserved(path)
+        attributes = self._status.attributes_of_new(path, stat.S_IFDIR | mode & 0o7777, caller)
         self._folders.make(path)
-        given = Attributes(mode=stat.S_IFDIR | mode & 0o7777, uid=caller.uid, gid=caller.gid)
-        self._keeper.change(path, self._attrs.explicit(given, is_folder=True))
-        self._status.touch_folder(path)
+        self._keeper.change(path, attributes)
+        self._status.made(path, None)
         self._status.touch_folder(paths.parent(path))
 
     def rmdir(self, path: str) -> None:
@@ -127,8 +127,7 @@ class Names:
         refuse_reserved(path)
         if not self._keeper.is_on:
             raise NotPermitted(path, "attrs=none stores plain files only")
-        given = Attributes(mode=mode, uid=caller.uid, gid=caller.gid, rdev=rdev or None)
-        attributes = self._attrs.explicit(given, is_folder=False)
+        attributes = self._status.attributes_of_new(path, mode, caller, rdev or None)
         with self._locks.holding(path), self._catalog.unsure_if_lost(path):
             self._keeper.ensure_mark(paths.parent(path))
             entry = self._store.write_file(
@@ -137,9 +136,8 @@ class Names:
                 metadata=Metadata(attributes=attributes),
                 create_only=True,
             )
-        now = self._clock.wall_ns()
         self._cache.put(path, entry)
-        self._cache.set_times(path, entry.version, Times(mtime_ns=now, ctime_ns=now))
+        self._status.made(path, entry.version)
         self._status.touch_folder(paths.parent(path))
 
     def readlink(self, path: str) -> str:
@@ -212,12 +210,14 @@ class Names:
     def _rename(self, old: str, new: str, *, is_folder: bool) -> None:
         if self._files.hide(old, new, self._keeper.unsent(old)):
             self._cache.move_times(old, new)
+            self._status.changed(new)
             self._keeper.gone(old)
             self._cache.remove(old)
             return
         if is_folder:
             try:
                 self.folder_renames.rename(old, new)
+                self._status.changed(new)
             finally:
                 self._kernel.forget(new)
                 self._kernel.forget(old)
@@ -227,11 +227,13 @@ class Names:
 
     def _put_back(self, replaced: OpenFile, path: str) -> None:
         """Give an open file its name back: what was to replace it could not."""
+        hidden = replaced.path
         try:
             self._files.unhide(replaced, path)
         except StoreError as error:
             log.error("%r has lost its name to a rename that failed: %s", path, error)
             return
+        self._cache.move_times(hidden, path)
         if replaced.entry is not None:
             self._cache.put(path, replaced.entry)
             self._keeper.change(path, replaced.attributes)
@@ -257,21 +259,19 @@ class Names:
             self._cache.remove(old)
             self._cache.put(new, replace(entry, metadata=metadata))
             self._keeper.renamed(old, new)
-        self._keep_mtime(new, entry, attributes, times)
+        self._keep_mtime(new, entry, attributes, times._replace(ctime_ns=self._clock.wall_ns()))
 
     def _keep_mtime(
         self, path: str, entry: Entry, attributes: Attributes, times: Times
     ) -> None:
-        """Keep the time of a file over its move, in which the server gives it a new one.
+        """Keep the times of a file over its move, in which the server gives it new ones.
 
         That of a file made just now is kept here alone: another mount sees a second's difference.
         """
-        if attributes.mtime_ns is not None:
-            return
         mtime_ns = self._attrs.mtime_ns(entry, attributes, times)
-        now = self._clock.wall_ns()
-        self._cache.set_times(path, entry.version, Times(mtime_ns=mtime_ns, ctime_ns=now))
-        if now - mtime_ns > _FRESH_NS:
+        self._cache.set_times(path, entry.version, times._replace(mtime_ns=mtime_ns))
+        is_old = self._clock.wall_ns() - mtime_ns > _FRESH_NS
+        if attributes.mtime_ns is None and is_old:
             self._keeper.change(path, Attributes(mtime_ns=mtime_ns))
 
     @contextmanager

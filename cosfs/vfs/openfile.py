@@ -149,7 +149,7 @@ class OpenFile:
         #: Nothing of the old content is kept or was read: the last writer wins.
         self._blind = entry is None
         self._size = entry.size if entry is not None else 0
-        self._mtime_ns = services.clock.wall_ns()
+        self._mtime_ns = self._changed_ns = services.clock.wall_ns()
         #: A program has set the time of the bytes as they are.
         self._mtime_is_set = False
         #: The kernel takes it for as long as another version.
@@ -171,6 +171,11 @@ class OpenFile:
     def mtime_ns(self) -> int:
         """When the local bytes changed, or what a program says about that."""
         return self._mtime_ns
+
+    @property
+    def changed_ns(self) -> int:
+        """When the local bytes changed, whatever a program says about that."""
+        return self._changed_ns
 
     def set_mtime(self, mtime_ns: int) -> None:
         """Let the bytes as they are have this time; it travels with them."""
@@ -412,7 +417,7 @@ class OpenFile:
         self._size = spool.size
         self._dirty = True
         self.failure = None
-        self._mtime_ns = self._services.clock.wall_ns()
+        self._mtime_ns = self._changed_ns = self._services.clock.wall_ns()
         self._mtime_is_set = False
 
     def _fill(self, start: int, end: int) -> None:
@@ -466,6 +471,7 @@ class OpenFile:
     def _note_stored(self, entry: Entry, spool: Spool) -> None:
         cache = self._services.catalog.cache
         with self._lock:
+            times = cache.times(self.path, None if self.entry is None else self.entry.version)
             self.entry = entry
             self.exclusive = False
             self._blind = False
@@ -476,6 +482,8 @@ class OpenFile:
                 descriptor.wrote = False
             if not self.removed:
                 cache.put(self.path, entry)
-                cache.set_times(self.path, entry.version, Times(mtime_ns=self._mtime_ns))
+                ctime_ns = max(times.ctime_ns or 0, self._changed_ns)
+                times = Times(self._mtime_ns, times.atime_ns, ctime_ns)
+                cache.set_times(self.path, entry.version, times)
             if entry.size <= BLOCK_SIZE:
                 self._services.blocks.keep(self._content(), spool.read_at(0, entry.size))

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import stat
 
+from cosfs import paths
 from cosfs.clock import Clock
 from cosfs.errors import NotFound, NotPermitted
-from cosfs.model import Attributes, Entry, Version
+from cosfs.model import Attributes, Entry, Kind, Version
 from cosfs.vfs.attributes import AttributeKeeper
 from cosfs.vfs.attrs import AttrsBuilder
-from cosfs.vfs.catalog import Catalog, is_reserved
+from cosfs.vfs.catalog import ROOT_ENTRY, Catalog, is_reserved
 from cosfs.vfs.files import OpenFiles
 from cosfs.vfs.kernelview import KernelView
 from cosfs.vfs.metacache import Times
 from cosfs.vfs.openfile import OpenFile
 from cosfs.vfs.pathlocks import PathLocks
-from cosfs.vfs.types import Attrs
+from cosfs.vfs.types import Attrs, Caller
 
 
 class Status:
@@ -59,9 +60,15 @@ class Status:
             raise NotFound("no such file", path=path)
         entry = self._catalog.get(path)
         attrs = self._attrs.build(
-            path, entry, self._keeper.of(path, entry), self._cache.times(path, version_of(entry))
+            path,
+            entry,
+            self._keeper.of(path, entry),
+            self._cache.times(path, version_of(entry)),
+            self._cache.subfolders(path) if entry.is_folder else 0,
         )
-        if not entry.is_folder:
+        if entry.is_folder:
+            self._kernel.told_folder(path, attrs.gid if attrs.mode & stat.S_ISGID else None)
+        else:
             self._kernel.told(path, attrs.size)
         return attrs
 
@@ -69,14 +76,16 @@ class Status:
         version = file.entry.version if file.entry is not None else None
         times = self._cache.times(file.path, version)
         attributes = self._attributes_of_open(file)
-        mtime_ns = file.mtime_ns
+        mtime_ns, ctime_ns = file.mtime_ns, max(times.ctime_ns or 0, file.changed_ns)
         if file.entry is not None and not file.has_local_bytes:
             mtime_ns = self._attrs.mtime_ns(file.entry, attributes, times)
+            ctime_ns = times.ctime_ns or max(file.entry.ctime_ns, mtime_ns)
         self._kernel.told(file.path, file.size)
         return self._attrs.build_open(
             file.path,
             file.size,
             mtime_ns,
+            ctime_ns,
             attributes,
             times,
             removed=file.removed,
@@ -112,6 +121,8 @@ class Status:
 
     def _change_locked(self, path: str, attributes: Attributes, atime_ns: int | None) -> None:
         file = self._files.local_at(path)
+        if attributes.mtime_ns is not None and atime_ns is None:
+            self.keep_atime(path)
         times = Times(atime_ns=atime_ns, ctime_ns=self._clock.wall_ns())
         if file is None:
             entry = self._catalog.get(path)
@@ -131,10 +142,69 @@ class Status:
         else:
             self._keeper.change(path, attributes)
 
+    def attributes_of_new(
+        self, path: str, mode: int, caller: Caller, rdev: int | None = None
+    ) -> Attributes:
+        """Return what is to be stored of a new name made by ``caller``.
+
+        Its group is the caller's, in a set-gid folder the folder's; a folder made there has the
+        bit too. Cost: none.
+        """
+        is_folder = stat.S_ISDIR(mode)
+        group = self._set_gid_group(paths.parent(path))
+        if group is not None and is_folder:
+            mode |= stat.S_ISGID
+        gid = caller.gid if group is None else group
+        given = Attributes(mode=mode, uid=caller.uid, gid=gid, rdev=rdev)
+        return self._attrs.explicit(given, is_folder=is_folder)
+
+    def _set_gid_group(self, folder: str) -> int | None:
+        known = self._catalog.known_attributes(folder, Entry(Kind.FOLDER))
+        if known is None:
+            # The kernel has asked for a folder before it lets somebody make a name there.
+            return self._kernel.set_gid_group(folder)
+        attributes = known.merged(self._keeper.unsent(folder))
+        return self._attrs.set_gid_group(attributes)
+
+    def drop_set_ids(self, path: str) -> None:
+        """Take the set-id bits from a file that somebody without privilege changes.
+
+        The kernel does so before writes and truncations, but leaves ``O_TRUNC`` to us. Cost: as
+        ``chmod`` if there are any.
+        """
+        mode = self.getattr(path).mode
+        dropped = stat.S_ISUID
+        if mode & stat.S_IXGRP:
+            dropped |= stat.S_ISGID
+        if mode & dropped:
+            self.chmod(path, mode & ~dropped)
+
+    def changed(self, path: str) -> None:
+        """Note that something beside the content of ``path`` changed: moves its ctime."""
+        self._change(path, Attributes())
+
+    def made(self, path: str, version: Version | None) -> None:
+        """Note that ``path`` was made just now (``version`` None: a folder, or not stored yet)."""
+        now = self._clock.wall_ns()
+        self._cache.set_times(path, version, Times(now, now, now))
+
     def touch_folder(self, path: str) -> None:
         """Note that a name in the folder at ``path`` came or went."""
+        self.keep_atime(path)
         now = self._clock.wall_ns()
         self._cache.set_times(path, None, Times(mtime_ns=now, ctime_ns=now))
+
+    def keep_atime(self, path: str) -> None:
+        """Keep the time of access, before that of change moves, which stands in for it."""
+        entry = ROOT_ENTRY if path == paths.ROOT else self._cache.lookup(path)
+        if not isinstance(entry, Entry):
+            return
+        times = self._cache.times(path, version_of(entry))
+        if times.atime_ns is None:
+            known = self._catalog.known_attributes(path, entry) or Attributes()
+            attributes = known.merged(self._keeper.unsent(path))
+            atime_ns = self._attrs.mtime_ns(entry, attributes, times)
+            self._cache.set_times(path, version_of(entry), Times(atime_ns=atime_ns))
 
     def type_bits(self, path: str, entry: Entry) -> int:
         """Return the type bits of a listed name, 0 if only a request could tell. Cost: none."""

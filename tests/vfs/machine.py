@@ -81,6 +81,7 @@ ALLOWED = {
     "ctime": "local to the mount",
     "st_ino": "made from the path: another after a rename",
     "size of a folder": "none",
+    "nlink of a folder": "counts the subfolders that were listed or made on this mount",
     "mtime of a folder": "moves with its names on this mount; another mount sees what was set",
     "mtime of a file": "whole seconds, and those of its last store or rename, after a remount",
     "a failed call": "with a lost answer it may be done or not, then shows which",
@@ -935,12 +936,14 @@ class World:
             "gid": attrs.gid,
             "nlink": attrs.nlink,
         }
+        # Subfolders count that were listed or made here: all of them only as long as one mount lives.
+        most = 2 + sum(child.is_folder for child in node.children.values())
         wanted = {
             "type": _TYPES[node.kind],
             "mode": oct(node.mode),
             "uid": node.uid,
             "gid": node.gid,
-            "nlink": 2 if node.is_folder else 0 if node.removed else 1,
+            "nlink": max(2, min(attrs.nlink, most)) if node.is_folder else 1 - node.removed,
         }
         if not node.is_folder:
             shown["size"], wanted["size"] = attrs.size, len(node.data)
