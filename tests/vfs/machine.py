@@ -936,7 +936,7 @@ class World:
             "gid": attrs.gid,
             "nlink": attrs.nlink,
         }
-        # Subfolders count that were listed or made here: all of them only as long as one mount lives.
+        # Subfolders count that were listed or made here: not all after a remount.
         most = 2 + sum(child.is_folder for child in node.children.values())
         wanted = {
             "type": _TYPES[node.kind],
