@@ -161,23 +161,21 @@ class Tester:
 
     def stat_is(self, path: str, *, follow: bool = False, **expected: Any) -> None:
         """Check fields of ``stat``: type, mode, uid, gid, nlink, size, rdev, atime, mtime."""
-        try:
-            found = os.stat(path, follow_symlinks=follow)
-        except OSError as error:
-            self.check(f"stat of {path!r}", "ok", errno.errorcode.get(error.errno or 0, error))
-            return
-        self._compare(repr(path), found, expected)
+        self._compare(repr(path), lambda: os.stat(path, follow_symlinks=follow), expected)
 
     def fstat_is(self, descriptor: int, what: str, **expected: Any) -> None:
         """Check fields of ``fstat``; ``what`` says which descriptor it is."""
-        try:
-            found = os.fstat(descriptor)
-        except OSError as error:
-            self.check(f"fstat of {what}", "ok", errno.errorcode.get(error.errno or 0, error))
-            return
-        self._compare(what, found, expected)
+        self._compare(what, lambda: os.fstat(descriptor), expected)
 
-    def _compare(self, what: str, found: os.stat_result, expected: Mapping[str, Any]) -> None:
+    def _compare(
+        self, what: str, look: Callable[[], os.stat_result], expected: Mapping[str, Any]
+    ) -> None:
+        try:
+            found = look()
+        except OSError as error:
+            for field, value in expected.items():
+                self.check(f"{field} of {what}", value, errno.errorcode[error.errno or 0])
+            return
         for field, value in expected.items():
             got: Any
             if field == "type":
