@@ -37,6 +37,7 @@ has_system() {
         libfuse2) /sbin/ldconfig -p | grep -q 'libfuse\.so\.2 ' ;;
         fuse3) command -v fusermount3 >/dev/null ;;
         attr) command -v setfattr >/dev/null ;;
+        vim-tiny) command -v vim.tiny >/dev/null ;;
         python3-venv) python3 -c 'import ensurepip, venv' 2>/dev/null ;;
         *) command -v "$1" >/dev/null ;;
     esac

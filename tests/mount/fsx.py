@@ -192,13 +192,14 @@ class Exerciser:
 
 def main(path: str, model: str, largest: int, steps: int, seed: int) -> None:
     exerciser = Exerciser(path, Path(model).read_bytes(), largest, random.Random(seed))
-    number = 0
+    done = 0
     try:
-        for number in range(steps):
+        while done < steps:
             exerciser.step()
+            done += 1
         exerciser.check_whole()
     except BaseException:
-        print(f"seed {seed}, step {number} of {steps}; the last ones:", *exerciser.last, sep="\n")
+        print(f"seed {seed}, step {done} of {steps}; the last ones:", *exerciser.last, sep="\n")
         raise
     exerciser.close()
     Path(model).write_bytes(exerciser.wanted)
