@@ -77,6 +77,22 @@ def result(future: Future[T]) -> T:
     return future.result()
 
 
+def wait(event: threading.Event) -> None:
+    """Wait for an event. Raises ``Interrupted``."""
+    while is_watched() and not event.wait(_POLL_S):
+        check()
+    event.wait()
+
+
+def acquire(lock: threading.Lock) -> None:
+    """Acquire a lock that may be held for long. Raises ``Interrupted``."""
+    while is_watched():
+        if lock.acquire(timeout=_POLL_S):
+            return
+        check()
+    lock.acquire()
+
+
 def exception(future: Future[T]) -> BaseException | None:
     """Return the exception that a future ends with, if any. Raises ``Interrupted``."""
     try:

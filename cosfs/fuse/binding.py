@@ -148,11 +148,15 @@ class Binding(fusepy.FUSE):  # type: ignore[misc]
         return 0
 
     def read(self, _path: bytes | None, buf: Any, size: int, offset: int, fip: Any) -> int:
-        data: bytes = self.operations.read(fip.contents.fh, offset, size)
-        if len(data) > size:
-            raise ValueError(f"{len(data)} bytes were read where {size} fit")
-        ctypes.memmove(buf, data, len(data))
-        return len(data)
+        into = _view(buf, size, _PYBUF_WRITE)
+        try:
+            count: int = self.operations.read(fip.contents.fh, offset, into)
+        finally:
+            # Whoever kept it must not write into what libfuse has given back.
+            into.release()
+        if count > size:
+            raise ValueError(f"{count} bytes were read where {size} fit")
+        return count
 
     def write(self, _path: bytes | None, buf: Any, size: int, offset: int, fip: Any) -> int:
         written: int = self.operations.write(
@@ -192,6 +196,13 @@ class Binding(fusepy.FUSE):  # type: ignore[misc]
             mtime = (given.modtime.tv_sec, given.modtime.tv_nsec)
         self.operations.utimens(_decoded(path), atime, mtime)
         return 0
+
+
+#: Returns a ``memoryview`` of memory that is not Python's: here libfuse's, which is copied to once.
+_view = ctypes.pythonapi.PyMemoryView_FromMemory
+_view.argtypes = [ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_int]
+_view.restype = ctypes.py_object
+_PYBUF_WRITE = 0x200
 
 
 def _decoded(path: bytes | None) -> str:

@@ -111,8 +111,8 @@ class Operations:
     def open(self, path: str, fi: FileInfo) -> None:
         _tell_kernel(fi, self._fs.open(path, fi.flags, self._caller()))
 
-    def read(self, fh: int, offset: int, size: int) -> bytes:
-        return self._fs.read(fh, offset, size)
+    def read(self, fh: int, offset: int, into: memoryview) -> int:
+        return self._fs.read_into(fh, offset, into)
 
     def write(self, fh: int, offset: int, data: bytes) -> int:
         return self._fs.write(fh, offset, data)

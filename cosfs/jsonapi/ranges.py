@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cosfs import interrupts
 from cosfs.errors import (
     MalformedReply,
     ObjectChanged,
@@ -91,6 +92,7 @@ class RangeDownload:
     def _fill(self, stream: HttpStream, effort: Effort) -> None:
         total = len(self._into)
         while self._done < total:
+            interrupts.check(self._key)
             end = min(self._done + READ_SIZE, total)
             got = stream.readinto(self._into[self._done : end])
             if not got:

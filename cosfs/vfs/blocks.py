@@ -1,6 +1,7 @@
-"""Owns file content in memory: blocks by version, fetched once, ahead of a sequential reader.
+"""Owns file content in memory: what is fetched, kept and dropped, within the mount's bound.
 
-Must not know paths' meaning, handles or what is written.
+Content lies in segments by version: as large as a sequential reader can use, as small as a random
+one asks for. Must not know paths' meaning, handles or what is written.
 """
 
 from __future__ import annotations
@@ -8,211 +9,476 @@ from __future__ import annotations
 import hashlib
 import logging
 import threading
+from collections import OrderedDict
 from collections.abc import Callable
-from concurrent.futures import Executor, Future
-from dataclasses import dataclass
+from concurrent.futures import Executor
+from contextlib import AbstractContextManager
 from typing import Final
 
-from cachetools import LRUCache
-
 from cosfs import interrupts
-from cosfs.errors import IntegrityError, Interrupted
-from cosfs.model import Version
+from cosfs.errors import Interrupted
 from cosfs.store.base import Store
+from cosfs.vfs.integrity import Chain, check_whole
+from cosfs.vfs.memory import Memory
+from cosfs.vfs.segments import Content, Segment, Segments
+from cosfs.vfs.streams import PIECE_MAX, UNIT, Run, Stream
 from cosfs.vfs.types import ContentUsage
 
 log = logging.getLogger(__name__)
 
-#: Bytes of one fetch: large enough that a request's round trip is small beside its transfer.
-BLOCK_SIZE: Final = 4 * 1024 * 1024
+#: Bytes of the largest fetch. Content up to this size is fetched as a whole, and so checked.
+BLOCK_SIZE: Final = PIECE_MAX
 
-
-@dataclass(frozen=True, slots=True)
-class Content:
-    """Identifies the bytes that a reader wants.
-
-    ``version`` is what the store must hold; ``mark`` tells contents apart that have no digest.
-    """
-
-    version: Version
-    mark: str = ""
-
-    @classmethod
-    def of(cls, version: Version, path: str, mtime_ns: int) -> Content:
-        """Name an object's content: by digest alone if it has one, so that renames cost nothing."""
-        return cls(version, "" if version.digest else f"{path}@{mtime_ns}")
-
-
-class Stream:
-    """How one open file is being read: where the last read ended, how far ahead to fetch.
-
-    Reads of one file come in several threads and out of order; a read that begins within one
-    block of where the last one ended counts as sequential.
-    """
-
-    __slots__ = ("end", "window")
-
-    def __init__(self) -> None:
-        self.end = 0
-        self.window = 0
-
-    def advance(self, offset: int, size: int, most: int) -> int:
-        """Note a read; return how many blocks to fetch ahead of it, at most ``most``."""
-        if abs(offset - self.end) <= BLOCK_SIZE:
-            if offset // BLOCK_SIZE != (offset + size) // BLOCK_SIZE or self.window == 0:
-                self.window = min(most, max(1, self.window * 2))
-        else:
-            self.window = 0
-        self.end = offset + size
-        return self.window
-
-
-Key = tuple[Content, int]
+Where = Callable[[], str]
 
 
 class BlockCache:
-    """Blocks of all open files, least recently used out first, bounded in bytes.
+    """Content of all open files, least recently used out first, bounded in bytes.
 
-    Blocks being fetched count too: a window never asks for more than a quarter of the bound.
+    What is being fetched counts too: who needs more than there is waits, and what is fetched ahead
+    never takes more than half. Nobody who waits holds what others wait for.
 
-    Thread safety: any method from any thread; the lock is never held while a fetch runs.
+    Thread safety: any method from any thread; the lock is never held while anything is fetched.
     """
 
-    def __init__(self, store: Store, executor: Executor, max_bytes: int, parallel: int) -> None:
-        self._store = store
-        self._executor = executor
-        self._ahead = max(0, min(parallel, max_bytes // BLOCK_SIZE // 4))
-        self._lock = threading.Lock()
-        self._blocks: LRUCache[Key, bytes | bytearray] = LRUCache(
-            max(max_bytes, BLOCK_SIZE), getsizeof=len
-        )
-        self._hits = self._fetches = 0
-        self._fetching: dict[Key, Future[bytearray]] = {}
+    def __init__(
+        self,
+        store: Store,
+        ahead: Executor,
+        patient: Executor,
+        hashing: Executor,
+        max_bytes: int,
+        parallel: int,
+    ) -> None:
+        """Fetch ahead in ``ahead``, ``parallel`` pieces at once; hash in ``hashing``.
 
-    def read(
+        What callers wait for who may give up is fetched in ``patient``: ``store`` must not write
+        into a buffer that is given to something else.
+        """
+        self._store = store
+        self._ahead = ahead
+        self._patient = patient
+        self._hashing = hashing
+        self._parallel = parallel
+        # A quarter of the bound at most, so that several can wait for each other's end.
+        self._piece_max = min(PIECE_MAX, 1 << (max(max_bytes // 4, UNIT).bit_length() - 1))
+        self._lock = threading.Lock()
+        self._memory = Memory(
+            max(max_bytes, UNIT), self._piece_max, self._lock, self._evict_oldest
+        )
+        self._contents: dict[Content, Segments] = {}
+        self._ready: OrderedDict[Segment, None] = OrderedDict()
+        #: Bytes fetched ahead, or being fetched, that nobody has read yet.
+        self._unread = 0
+        self._hits = self._fetches = 0
+
+    # -- reading -----------------------------------------------------------------------------
+
+    def read_into(
         self,
         content: Content,
-        where: Callable[[], str],
+        where: Where,
         offset: int,
-        size: int,
+        into: memoryview,
         stream: Stream | None = None,
-    ) -> bytes:
-        """Return the bytes ``offset <= b < offset + size`` of ``content``, fewer only at its end.
+        until: int = 0,
+    ) -> int:
+        """Fill ``into`` with the bytes from ``offset`` of ``content``; fewer only at its end.
 
-        ``where`` gives the path at which the store holds the content when a fetch begins.
+        ``where`` gives the path at which the store holds the content when a fetch begins. Bytes up
+        to ``until`` will be wanted too. Returns how many bytes there were.
 
         Raises:
             ObjectChanged, NotFound: the store holds this version no longer.
-            IntegrityError: a content of one block has other bytes each time.
+            IntegrityError: it was read as a whole, and has other bytes each time.
             StoreError: it could not be read.
-        Cost: 0 for what is here; else 1 request a block of ``BLOCK_SIZE``.
+            Interrupted: the caller has given up.
+        Cost: 0 for what is here, 1 request for content of up to ``BLOCK_SIZE``, else 1 for each
+            piece: what is asked at random, growing to ``BLOCK_SIZE`` where it is read in sequence.
         """
-        end = min(offset + size, content.version.size)
+        end = min(offset + len(into), content.version.size)
         if offset >= end:
-            return b""
-        first, last = offset // BLOCK_SIZE, (end - 1) // BLOCK_SIZE
-        if stream is not None:
-            ahead = stream.advance(offset, end - offset, self._ahead)
-            final = (content.version.size - 1) // BLOCK_SIZE
-            for index in range(first + 1, min(last + ahead, final) + 1):
-                self._begin(content, index, where)
-        pieces = []
-        for index in range(first, last + 1):
-            block = self._block(content, index, where)
-            start = index * BLOCK_SIZE
-            pieces.append(bytes(memoryview(block)[max(0, offset - start) : end - start]))
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            return 0
+        at = offset
+        run: Run | None = None
+        with self._lock:
+            if stream is not None:
+                run = self._note(content, offset, end - offset, stream)
+        while True:
+            with self._lock:
+                at = self._copy(content, offset, at, end, into, stream)
+                wanted = None
+                if at < end:
+                    wanted = self._wanted(content, at, max(end, until), run, stream)
+                ahead = self._plan(content, run, stream) if run and stream else []
+            for segment in ahead:
+                self._ahead.submit(self._fetch_ahead, segment, where)
+            if at == end:
+                break
+            if wanted is not None:
+                at = self._await(wanted, where, offset, at, end, into, stream)
+            if at == end:
+                break
+        if stream is not None and stream.chain is not None and stream.chain.is_complete:
+            self._settle(stream.chain, where)
+        return end - offset
+
+    def read(self, content: Content, where: Where, offset: int, size: int) -> bytes:
+        """Return up to ``size`` bytes from ``offset``; otherwise as ``read_into``."""
+        buffer = bytearray(max(0, min(size, content.version.size - offset)))
+        self.read_into(content, where, offset, memoryview(buffer))
+        return bytes(buffer)
+
+    def close(self, stream: Stream) -> None:
+        """Note that nobody reads by ``stream`` any more: what is fetched ahead for it ends."""
+        with self._lock:
+            if stream.content is not None:
+                for run in stream.runs:
+                    self._abandon(stream.content, run)
+
+    def keep(self, content: Content, data: bytes) -> None:
+        """Keep the whole of a small content that the caller has at hand, if there is room."""
+        if not 0 < len(data) == content.version.size <= self._piece_max:
+            return
+        with self._lock:
+            if content not in self._contents and self._memory.try_take(len(data)):
+                segment = Segment(content, 0, memoryview(data), None)
+                segment.is_begun = True
+                self._add(segment)
+                self._make_ready(segment)
+
+    def holding(self, size: int) -> AbstractContextManager[None]:
+        """Count ``size`` bytes that somebody else needs for a while; waits for them."""
+        return self._memory.holding(size)
 
     def usage(self) -> ContentUsage:
         """Return what is in memory, and how often it was of use."""
         with self._lock:
             return ContentUsage(
-                bytes=int(self._blocks.currsize),
-                limit=int(self._blocks.maxsize),
+                bytes=self._memory.taken,
+                limit=self._memory.limit,
                 hits=self._hits,
                 fetches=self._fetches,
             )
 
-    def keep(self, content: Content, data: bytes) -> None:
-        """Keep the whole of a small content that the caller has at hand."""
-        if 0 < len(data) <= BLOCK_SIZE and len(data) == content.version.size:
-            with self._lock:
-                self._blocks[(content, 0)] = data
+    # -- one read, under the lock ------------------------------------------------------------
 
-    def _block(
-        self, content: Content, index: int, where: Callable[[], str]
-    ) -> bytes | bytearray:
-        key = (content, index)
-        while True:
-            with self._lock:
-                block = self._blocks.get(key)
-                if block is not None:
-                    self._hits += 1
-                    return block
-                future = self._fetching.get(key)
-                if future is None:
-                    mine = self._fetching[key] = Future()
-                    self._fetches += 1
-                    break
-            try:
-                return interrupts.result(future)
-            except Interrupted:
-                # Whoever fetched has given up; unless it is our caller too, the next one fetches.
-                interrupts.check()
-        self._fetch(key, where, mine)
-        return mine.result()
+    def _note(self, content: Content, offset: int, size: int, stream: Stream) -> Run:
+        """Let ``stream`` know of a read; return its run."""
+        if stream.content is not content:
+            if stream.content is not None and stream.content != content:
+                for run in stream.runs:
+                    self._abandon(stream.content, run)
+                stream.restart()
+            stream.content = content
+        run, ended = stream.note(offset, size)
+        for other in ended:
+            self._abandon(content, other)
+        if offset == 0:
+            self._begin_chain(content, stream)
+        return run
 
-    def _begin(self, content: Content, index: int, where: Callable[[], str]) -> None:
-        """Fetch a block in the background, unless it is here or on its way."""
-        key = (content, index)
+    def _copy(
+        self,
+        content: Content,
+        offset: int,
+        at: int,
+        end: int,
+        into: memoryview,
+        stream: Stream | None,
+    ) -> int:
+        """Copy what is ready from ``at`` on; return where that ends."""
+        segments = self._contents.get(content)
+        while segments is not None and at < end:
+            segment = segments.at(at)
+            if segment is None or not segment.is_ready:
+                break
+            self._hits += 1
+            self._ready.move_to_end(segment)
+            at = self._take(segment, offset, at, end, into, stream)
+        return at
+
+    def _take(
+        self,
+        segment: Segment,
+        offset: int,
+        at: int,
+        end: int,
+        into: memoryview,
+        stream: Stream | None,
+    ) -> int:
+        """Copy what is wanted of a ready segment."""
+        stop = min(end, segment.end)
+        start = segment.start
+        into[at - offset : stop - offset] = segment.data[at - start : stop - start]
+        self._note_read(segment)
+        if stream is not None and stream.chain is not None:
+            self._go_on(stream.chain, segment)
+        return stop
+
+    def _wanted(
+        self, content: Content, at: int, end: int, run: Run | None, stream: Stream | None
+    ) -> Segment | None:
+        """Return a segment that will hold the byte at ``at``, used by the caller from now on.
+
+        ``None``: memory had to be waited for, and everything may be different now.
+        """
+        segments = self._contents.get(content)
+        segment = None if segments is None else segments.at(at)
+        if segment is None:
+            segments = segments or Segments()
+            begin, stop = self._range(content, segments, at, end, run, stream)
+            buffer = self._memory.try_buffer(stop - begin)
+            if buffer is None:
+                buffer = self._memory.buffer(stop - begin)
+                now = self._contents.get(content)
+                if now is not None and now.within(begin, stop):
+                    self._memory.give_back(buffer)
+                    return None
+            segment = Segment(content, begin, buffer, None)
+            self._add(segment)
+        if run is not None:
+            run.note_wait()
+        segment.users += 1
+        self._note_read(segment)
+        return segment
+
+    def _range(
+        self,
+        content: Content,
+        segments: Segments,
+        at: int,
+        end: int,
+        run: Run | None,
+        stream: Stream | None,
+    ) -> tuple[int, int]:
+        """Return which bytes to fetch where those from ``at`` to ``end`` are missing."""
+        size = content.version.size
+        if size <= self._piece_max:
+            return 0, size
+        length = end - at
+        if run is not None and stream is not None:
+            length = stream.first_size(run, length)
+            window = stream.window(run, self._share())
+            length = max(length, min(window, run.piece))
+        length = min(length, self._piece_max)
+        stop = min(-(-(at + length) // UNIT) * UNIT, size)
+        return segments.gap(at, at - at % UNIT, stop)
+
+    def _plan(self, content: Content, run: Run, stream: Stream) -> list[Segment]:
+        """Make the segments that are to be fetched ahead of ``run``, as far as there is room."""
+        size = content.version.size
+        share = self._share()
+        window = stream.window(run, share)
+        piece = min(run.piece, self._piece_max)
+        until = min(run.end + window, size)
+        begin = max(run.planned, run.end)
+        if size <= self._piece_max or until - begin < min(piece, size - begin) or begin >= size:
+            return []
+        made: list[Segment] = []
+        segments = self._contents.get(content)
+        while segments is not None and begin < until and self._unread < self._memory.limit // 2:
+            known = segments.at(begin)
+            if known is not None:
+                begin = known.end
+                continue
+            stop = min(begin + piece, size)
+            if stop > until:
+                break
+            begin, stop = segments.gap(begin, begin, stop)
+            buffer = self._memory.try_buffer(stop - begin)
+            if buffer is None:
+                break
+            segment = Segment(content, begin, buffer, run)
+            self._unread += len(buffer)
+            self._add(segment)
+            made.append(segment)
+            begin = stop
+        run.planned = max(run.planned, begin)
+        return made
+
+    def _share(self) -> int:
+        """Return how much may be fetched ahead of one run: what is left, so that all get some."""
+        # One piece more than are fetched at once, for the next to begin before one is read.
+        most = (self._parallel + 1) * self._piece_max
+        return max(0, min(most, self._memory.limit // 2 - self._unread))
+
+    def _note_read(self, segment: Segment) -> None:
+        if segment.run is not None:
+            segment.run = None
+            self._unread -= len(segment.data)
+
+    # -- fetching ----------------------------------------------------------------------------
+
+    def _await(
+        self,
+        segment: Segment,
+        where: Where,
+        offset: int,
+        at: int,
+        end: int,
+        into: memoryview,
+        stream: Stream | None,
+    ) -> int:
+        """Fetch a segment, or wait for who does, and copy from it; return where that ends."""
         with self._lock:
-            if key in self._blocks or key in self._fetching:
-                return
-            future = self._fetching[key] = Future()
-            self._fetches += 1
-        self._executor.submit(self._fetch, key, where, future)
-
-    def _fetch(self, key: Key, where: Callable[[], str], future: Future[bytearray]) -> None:
-        content, index = key
-        start = index * BLOCK_SIZE
+            is_begun, segment.is_begun = segment.is_begun, True
+            segment.is_unwanted = False
+            waiting = segment.waiting()
         try:
-            block = self._read(content, where, start)
-            if len(block) == content.version.size:
-                block = self._checked(content, where, block)
-        except Exception as error:
+            if not is_begun and interrupts.is_watched():
+                self._patient.submit(self._fetch, segment, where)
+            elif not is_begun:
+                self._fetch(segment, where)
+            interrupts.wait(waiting)
+        except Interrupted:
             with self._lock:
-                del self._fetching[key]
-            # Raised again by whoever waits for it; a block fetched ahead that nobody waits for
-            # is fetched anew, and fails anew, when somebody wants it.
-            log.debug("fetching block %d of %s failed: %s", index, content, error)
-            future.set_exception(error)
+                segment.users -= 1
+                segment.is_unwanted = not segment.users
+                self._memory.nudge()
+            raise
+        with self._lock:
+            segment.users -= 1
+            if segment.error is None:
+                at = self._take(segment, offset, at, end, into, stream)
+                self._memory.nudge()
+        if isinstance(segment.error, Interrupted):
+            # Nobody wanted it for a moment; unless our caller has given up, it is fetched anew.
+            interrupts.check()
+        elif segment.error is not None:
+            raise segment.error
+        return at
+
+    def _fetch_ahead(self, segment: Segment, where: Where) -> None:
+        with self._lock:
+            if segment.is_begun or segment.is_dropped:
+                return
+            segment.is_begun = True
+        self._fetch(segment, where)
+
+    def _fill(self, segment: Segment, where: Where) -> None:
+        self._store.read_range(where(), segment.start, segment.data, segment.content.version)
+
+    def _fetch(self, segment: Segment, where: Where) -> None:
+        content = segment.content
+        try:
+            with interrupts.watched(lambda: segment.is_unwanted):
+                self._fill(segment, where)
+                if len(segment.data) == content.version.size:
+                    check_whole(segment, where, lambda: self._fill(segment, where))
+        except Exception as error:
+            # Raised by whoever waits for it; what was fetched ahead and nobody waits for is
+            # fetched anew, and fails anew, when somebody wants it.
+            log.debug("fetching %d of %s failed: %s", segment.start, content, error)
+            with self._lock:
+                segment.error = error
+                self._drop(segment)
             return
         with self._lock:
-            del self._fetching[key]
-            self._blocks[key] = block
-        future.set_result(block)
+            self._make_ready(segment)
+            self._memory.nudge()
 
-    def _read(self, content: Content, where: Callable[[], str], start: int) -> bytearray:
-        block = bytearray(min(BLOCK_SIZE, content.version.size - start))
-        self._store.read_range(where(), start, memoryview(block), content.version)
-        return block
+    # -- segments, under the lock ------------------------------------------------------------
 
-    def _checked(
-        self, content: Content, where: Callable[[], str], block: bytearray
-    ) -> bytearray:
-        """Return a whole content that has its digest, or that the server surely means.
+    def _add(self, segment: Segment) -> None:
+        segments = self._contents.setdefault(segment.content, Segments())
+        segments.is_checked = False
+        segments.add(segment)
 
-        The digest of an object that another tool has uploaded in slices may be of something else
-        (reference 3.12): the same bytes twice are believed, with a line in the log.
-        """
-        wanted = content.version.digest
-        if not wanted or hashlib.sha1(block, usedforsecurity=False).hexdigest() == wanted:
-            return block
-        again = self._read(content, where, 0)
-        if hashlib.sha1(again, usedforsecurity=False).hexdigest() == wanted:
-            log.warning("%r arrived damaged and was fetched again", where())
-            return again
-        if again != block:
-            raise IntegrityError("its bytes differ each time they are read", path=where())
-        log.warning("%r does not have the digest that the server says", where())
-        return block
+    def _make_ready(self, segment: Segment) -> None:
+        self._fetches += 1
+        segment.is_ready = True
+        self._ready[segment] = None
+        segment.wake()
+
+    def _drop(self, segment: Segment) -> None:
+        """Forget a segment that nobody uses, or whose fetch has failed."""
+        self._note_read(segment)
+        segments = self._contents[segment.content]
+        segments.remove(segment)
+        if not len(segments):
+            del self._contents[segment.content]
+        self._ready.pop(segment, None)
+        segment.is_dropped = True
+        data, segment.data = segment.data, memoryview(b"")
+        self._memory.give_back(data)
+        segment.wake()
+
+    def _evict_oldest(self) -> bool:
+        for segment in self._ready:
+            if not segment.users:
+                self._drop(segment)
+                return True
+        return False
+
+    def _abandon(self, content: Content, run: Run) -> None:
+        """Drop what was fetched ahead for a run that has ended, as far as nobody uses it."""
+        segments = self._contents.get(content)
+        for segment in segments.within(run.begin, run.planned) if segments else ():
+            if segment.run is not run:
+                continue
+            if not segment.is_begun:
+                self._drop(segment)
+                continue
+            self._note_read(segment)
+            if segment.is_ready:
+                self._ready.move_to_end(segment, last=False)
+            else:
+                segment.is_unwanted = not segment.users
+
+    # -- digests -----------------------------------------------------------------------------
+
+    def _begin_chain(self, content: Content, stream: Stream) -> None:
+        """Hash along from the first byte on, if that can tell anything."""
+        if stream.chain is not None and not stream.chain.is_complete:
+            return
+        segments = self._contents.get(content)
+        is_checked = segments is not None and segments.is_checked
+        version = content.version
+        is_small = version.size <= self._piece_max
+        if is_checked or is_small or not version.digest or stream.is_trusting:
+            stream.chain = None
+        else:
+            stream.chain = Chain(content, self._hashing, self._release)
+
+    def _go_on(self, chain: Chain, segment: Segment | None) -> None:
+        """Hash on, if ``segment`` is what comes next, and then what was read before its turn."""
+        while (
+            segment is not None
+            and segment.start <= chain.next < segment.end
+            and segment.is_ready
+            and segment.run is None
+        ):
+            segment.users += 1
+            chain.add(segment)
+            segment = self._contents[chain.content].at(chain.next)
+
+    def _release(self, segment: Segment) -> None:
+        with self._lock:
+            segment.users -= 1
+            self._memory.nudge()
+
+    def _settle(self, chain: Chain, where: Where) -> None:
+        """Raise ``IntegrityError`` if what was read has other bytes each time it is fetched."""
+        content = chain.content
+        if chain.settle(lambda: self._digest_again(content, where), where):
+            return
+        with self._lock:
+            segments = self._contents.get(content)
+            if segments is not None:
+                segments.is_checked = True
+
+    def _digest_again(self, content: Content, where: Where) -> str:
+        """Fetch a content once more, whatever is here of it, and return its digest."""
+        with self._lock:
+            segments = self._contents.get(content)
+            for segment in segments.within(0, content.version.size) if segments else ():
+                if segment.is_ready and not segment.users:
+                    self._drop(segment)
+        sha1 = hashlib.sha1(usedforsecurity=False)
+        stream = Stream(is_trusting=True)
+        piece = memoryview(bytearray(min(UNIT * 8, content.version.size)))
+        for at in range(0, content.version.size, len(piece)):
+            count = self.read_into(content, where, at, piece, stream)
+            sha1.update(piece[:count])
+        return sha1.hexdigest()

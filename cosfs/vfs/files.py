@@ -232,6 +232,7 @@ class OpenFiles:
         self.settle_hidden()
         descriptor = self._descriptors.remove(fh)
         file = descriptor.file
+        self._services.blocks.close(descriptor.stream)
         with self._lock:
             last = file.descriptors == {descriptor}
         if file.is_dirty and file.failure is None and (descriptor.wrote or last):
@@ -254,6 +255,7 @@ class OpenFiles:
         """
         descriptor = self._descriptors.remove(fh)
         file = descriptor.file
+        self._services.blocks.close(descriptor.stream)
         with self._lock:
             file.descriptors.discard(descriptor)
             if file.descriptors:

@@ -51,6 +51,9 @@ REFRESH: Final = "user.cos.refresh"
 #: Threads for each kind of work that callers may leave behind; more than FUSE has for callers.
 _LEFT_BEHIND: Final = 128
 
+#: Threads that hash what is read front to back, for all readers together.
+_HASHERS: Final = 2
+
 
 class FileSystem:
     """A store as a POSIX file system.
@@ -70,12 +73,15 @@ class FileSystem:
         journal_file: Path,
     ) -> None:
         # A pool's threads start with its first task: none before start(), which a fork may precede.
-        lookups, ahead, content, changes, moves, questions, callers = self._pools = [
+        (
+            lookups, ahead, content, hashing, changes, moves, questions, callers,
+        ) = self._pools = [  # fmt: skip
             ThreadPoolExecutor(threads, thread_name_prefix=name)
             for name, threads in (
                 ("lookup", data.parallel),
                 ("ahead", WINDOW),
                 ("content", data.parallel),
+                ("hash", _HASHERS),
                 ("change", data.parallel),
                 # Of their own, as those of a folder's rename are waited for under its locks.
                 ("move", data.parallel),
@@ -87,6 +93,9 @@ class FileSystem:
         self._changes = changes
         self._callers = callers
         self._background = Background(callers)
+        blocks = self._blocks = BlockCache(
+            store, content, questions, hashing, data.memory_bytes, data.parallel
+        )
         store = PatientStore(store, questions)
         self._store = store
         self._clock = clock
@@ -104,7 +113,6 @@ class FileSystem:
             changes,
             cache.attrs,
         )
-        blocks = self._blocks = BlockCache(store, content, data.memory_bytes, data.parallel)
         services = Services(
             store,
             self._catalog,
@@ -383,13 +391,24 @@ class FileSystem:
                 raise
         return Opened(fh, keep_cache=False, direct_io=False)
 
-    def read(self, fh: int, offset: int, size: int) -> bytes:
-        """Return up to ``size`` bytes from ``offset``; fewer mean the end. Raises ``Stale``."""
+    def read_into(self, fh: int, offset: int, into: memoryview) -> int:
+        """Fill ``into`` from ``offset``; return how many bytes there were, fewer mean the end.
+
+        Raises:
+            Stale: the version that was opened is not to be had any more.
+            IntegrityError: the last bytes were read, and those before were damaged on their way.
+        Cost: as ``BlockCache.read_into``.
+        """
         descriptor = self._files.descriptor(fh)
         if descriptor.is_fresh:
             descriptor.is_fresh = False
             self._kernel.used(descriptor.file.path, fh)
-        return descriptor.file.read(descriptor, offset, size)
+        return descriptor.file.read_into(descriptor, offset, into)
+
+    def read(self, fh: int, offset: int, size: int) -> bytes:
+        """Return up to ``size`` bytes from ``offset``; otherwise as ``read_into``."""
+        buffer = bytearray(size)
+        return bytes(memoryview(buffer)[: self.read_into(fh, offset, memoryview(buffer))])
 
     def write(self, fh: int, offset: int, data: bytes) -> int:
         """Take ``data`` into the spool. Raises ``NoSpace``. Cost: none."""

@@ -25,7 +25,7 @@ from cosfs.model import Attributes, BytesSource, Entry, Metadata
 from cosfs.store.base import Store
 from cosfs.vfs.attributes import AttributeKeeper
 from cosfs.vfs.attrs import AttrsBuilder
-from cosfs.vfs.blocks import BlockCache, Content
+from cosfs.vfs.blocks import BlockCache
 from cosfs.vfs.catalog import Catalog
 from cosfs.vfs.files import OpenFiles, hidden_name
 from cosfs.vfs.folderrenames import FolderRenames
@@ -35,6 +35,7 @@ from cosfs.vfs.kernelview import KernelView
 from cosfs.vfs.metacache import Times
 from cosfs.vfs.openfile import OpenFile
 from cosfs.vfs.pathlocks import PathLocks
+from cosfs.vfs.segments import Content
 from cosfs.vfs.status import Status, refuse_reserved
 from cosfs.vfs.types import Caller
 

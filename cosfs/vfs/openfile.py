@@ -40,18 +40,23 @@ from cosfs.errors import (
 from cosfs.model import Attributes, Entry, Metadata, Version
 from cosfs.store.base import Store
 from cosfs.vfs.attributes import AttributeKeeper
-from cosfs.vfs.blocks import BLOCK_SIZE, BlockCache, Content, Stream
+from cosfs.vfs.blocks import BLOCK_SIZE, BlockCache
 from cosfs.vfs.catalog import Catalog
 from cosfs.vfs.journal import Journal, overwrite_record
 from cosfs.vfs.metacache import Times
 from cosfs.vfs.pathlocks import PathLocks
 from cosfs.vfs.pending import Kept, reason_of
+from cosfs.vfs.segments import Content
 from cosfs.vfs.spool import Spool
+from cosfs.vfs.streams import Stream
 
 log = logging.getLogger(__name__)
 
 #: The kernel reads ahead: how long a program may take over what it was sent last.
 _READING_S: Final = 2.0
+
+#: Bytes that are copied into a spool at once.
+_FILL_SIZE: Final = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +161,8 @@ class OpenFile:
         self._is_misjudged = False
         #: When the kernel asked for bytes of it last (monotonic seconds).
         self._last_read = -math.inf
+        #: What the content of an entry at a path is called.
+        self._named: tuple[Entry, str, Content] | None = None
         if spool is not None:
             self._size = spool.size
         elif entry is None:
@@ -200,8 +207,8 @@ class OpenFile:
 
     # -- bytes -------------------------------------------------------------------------------
 
-    def read(self, descriptor: Descriptor, offset: int, size: int) -> bytes:
-        """Return up to ``size`` bytes from ``offset``; fewer mean the end.
+    def read_into(self, descriptor: Descriptor, offset: int, into: memoryview) -> int:
+        """Fill ``into`` from ``offset``; return how many bytes there were, fewer mean the end.
 
         Raises:
             Stale: somebody else replaced or removed the version that is open.
@@ -209,16 +216,16 @@ class OpenFile:
         while True:
             with self._lock:
                 if self._spool is not None:
-                    self._fill(offset, offset + size)
-                    return self._spool.read_at(offset, size) if offset < self._size else b""
+                    self._fill(offset, offset + len(into))
+                    return self._spool.read_into(offset, into)
                 self._last_read = self._services.clock.monotonic()
                 if self._is_misjudged and not descriptor.is_direct:
                     raise Stale(self.path, "replaced by a file of another size")
                 self._blind = False
                 content, where = self._content(), self.store_path
             try:
-                return self._services.blocks.read(
-                    content, lambda: self.store_path, offset, size, descriptor.stream
+                return self._services.blocks.read_into(
+                    content, self._where, offset, into, descriptor.stream
                 )
             except (ObjectChanged, NotFound) as error:
                 if self._is_ours_by_now(content, where):
@@ -397,8 +404,14 @@ class OpenFile:
     # -- inside ------------------------------------------------------------------------------
 
     def _content(self) -> Content:
-        assert self.entry is not None
-        return Content.of(self.entry.version, self.store_path, self.entry.mtime_ns)
+        entry, path = self.entry, self.store_path
+        assert entry is not None
+        if self._named is None or self._named[0] is not entry or self._named[1] != path:
+            self._named = entry, path, Content.of(entry.version, path, entry.mtime_ns)
+        return self._named[2]
+
+    def _where(self) -> str:
+        return self.store_path
 
     @contextmanager
     def _changing(self) -> Iterator[Spool]:
@@ -429,17 +442,17 @@ class OpenFile:
         self._blind = False
         content = self._content()
         self._spool.check_room(sum(gap_end - at for at, gap_end in gaps))
+        buffer = memoryview(bytearray(min(_FILL_SIZE, end - start)))
         for at, gap_end in gaps:
             while at < gap_end:
-                piece = min(gap_end - at, BLOCK_SIZE - at % BLOCK_SIZE)
                 try:
-                    data = self._services.blocks.read(
-                        content, lambda: self.store_path, at, piece
+                    count = self._services.blocks.read_into(
+                        content, self._where, at, buffer[: gap_end - at], until=gap_end
                     )
                 except (ObjectChanged, NotFound) as error:
                     raise Stale(self.path, "replaced or removed by somebody else") from error
-                self._spool.fill(at, data)
-                at += piece
+                self._spool.fill(at, bytes(buffer[:count]))
+                at += count
 
     def _metadata_to_keep(self) -> Metadata:
         """Return what the new content must carry on from the old one.

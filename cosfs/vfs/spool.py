@@ -85,6 +85,17 @@ class Spool:
             length -= len(piece)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
+    def read_into(self, offset: int, into: memoryview) -> int:
+        """Fill ``into`` from ``offset``; return how many bytes there were, fewer at the end."""
+        length = min(len(into), self.size - offset)
+        count = 0
+        while count < length:
+            got = os.preadv(self._fd, [into[count:length]], offset + count)
+            if not got:
+                break
+            count += got
+        return count
+
     def digests(self) -> Digests:
         """Return the digests of the whole; reads what was not written from front to back."""
         return self._trail.read(self)

@@ -51,8 +51,10 @@ class MemoryOperations(Operations):
     def open(self, path: str, fi: FileInfo) -> None:
         fi.fh = self._by_path[path]
 
-    def read(self, fh: int, offset: int, size: int) -> bytes:
-        return bytes(memoryview(self._bytes[fh])[offset : offset + size])
+    def read(self, fh: int, offset: int, into: memoryview) -> int:
+        with memoryview(self._bytes[fh])[offset : offset + len(into)] as found:
+            into[: len(found)] = found
+            return len(found)
 
     def write(self, fh: int, offset: int, data: bytes) -> int:
         self._bytes[fh][offset : offset + len(data)] = data

@@ -44,9 +44,9 @@ class Odd(FileSystem):
     def readdir(self, fh):
         many = [DirEntry(f"name-{n:06}", n + 2, 0o100000) for n in range(int(sys.argv[3]))]
         return many or super().readdir(fh)
-    def read(self, fh, offset, size):
-        data = super().read(fh, offset, size)
-        return data + b"x" * (size + 1) if data.startswith(b"too much") else data
+    def read_into(self, fh, offset, into):
+        count = super().read_into(fh, offset, into)
+        return len(into) + 1 if bytes(into).startswith(b"too much") else count
 
 fs = Odd(MemoryStore(clock=clock), clock=clock, cache=CacheOptions(ttl_s=0), view=ViewOptions(),
          data=DataOptions(), spool_dir=Path(sys.argv[2]),

@@ -16,6 +16,9 @@ from tests.fakeclock import FakeClock
 CALLER = Caller(7, 8, 9)
 
 
+BUFFER = memoryview(bytearray(20))
+
+
 class Notes:
     """Answers every method of a file system; remembers what was called."""
 
@@ -65,7 +68,7 @@ def operations(fs: Notes) -> Operations:
         (("chown", "/a", 1, -1), ("chown", "/a", 1, None)),
         (("truncate", "/a", 5), ("truncate", "/a", 5, CALLER)),
         (("truncate", None, 5, FileInfo(fh=3)), ("ftruncate", 3, 5)),
-        (("read", 3, 10, 20), ("read", 3, 10, 20)),
+        (("read", 3, 10, BUFFER), ("read_into", 3, 10, BUFFER)),
         (("write", 3, 10, b"x"), ("write", 3, 10, b"x")),
         (("flush", None, FileInfo(fh=3)), ("flush", 3, CALLER)),
         (("release", None, FileInfo(fh=3)), ("release", 3)),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import random
 import tempfile
 import threading
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,10 +17,10 @@ from hypothesis import strategies as st
 from cosfs import digests, paths
 from cosfs.errors import FileTooLarge, NotFound
 from cosfs.model import BytesSource
-from cosfs.vfs.blocks import BLOCK_SIZE, Stream
 from cosfs.vfs.extents import Extents
 from cosfs.vfs.singleflight import SingleFlight
 from cosfs.vfs.spool import Spool
+from cosfs.vfs.streams import MIB, UNIT, Stream
 
 RANGE = st.tuples(st.integers(0, 60), st.integers(0, 60)).map(lambda pair: sorted(pair))
 STEP = st.one_of(
@@ -77,18 +79,70 @@ def test_a_failed_flight_fails_for_all_and_is_not_remembered() -> None:
     assert flights.run("key", lambda: 1) == 1
 
 
+KERNEL = 131072
+
+
+def windows(stream: Stream, offsets: Iterable[int], size: int = KERNEL) -> list[int]:
+    """Return the window after each read at ``offsets``, as of readers that had to wait."""
+    found = []
+    for at in offsets:
+        run, _ = stream.note(at, size)
+        run.note_wait()
+        found.append(stream.window(run, 64 * MIB))
+    return found
+
+
 def test_a_window_grows_with_sequential_reads_and_ends_with_a_jump() -> None:
     stream = Stream()
-    piece = 131072
-    windows = [stream.advance(at, piece, 8) for at in range(0, 6 * BLOCK_SIZE, piece)]
-    assert windows[0] == 1 and max(windows) == 8 and windows == sorted(windows)
-    assert stream.advance(40 * BLOCK_SIZE, piece, 8) == 0
+    grown = windows(stream, range(0, 40 * MIB, KERNEL))
+    assert grown[0] == 2 * KERNEL and grown[-1] == 64 * MIB and grown == sorted(grown)
+    assert windows(stream, [400 * MIB]) == [0]
 
 
-def test_reads_out_of_order_count_as_sequential() -> None:
+def test_a_window_of_who_never_waits_stays_small() -> None:
     stream = Stream()
-    for at in (0, 262144, 131072, 524288, 393216):
-        assert stream.advance(at, 131072, 8) > 0
+    for at in range(0, 40 * MIB, KERNEL):
+        run, _ = stream.note(at, KERNEL)
+    assert stream.window(run, 64 * MIB) == 8 * MIB
+
+
+def test_reads_out_of_order_and_short_skips_count_as_sequential() -> None:
+    stream = Stream()
+    assert all(windows(stream, (0, 262144, 131072, 524288, 393216, 655360)))
+    assert len(stream.runs) == 1
+
+
+def test_several_streams_of_one_file_are_told_apart() -> None:
+    stream = Stream()
+    places = range(0, 900 * MIB, 100 * MIB)
+    offsets = [place + at for at in range(0, 4 * MIB, KERNEL) for place in places]
+    grown = windows(stream, offsets)
+    assert len(stream.runs) == 9 and min(grown[-9:]) >= 8 * MIB
+
+
+def test_reads_at_random_are_never_ahead() -> None:
+    rng = random.Random(1)
+    stream = Stream()
+    offsets = [rng.randrange(1 << 30) & -4096 for _ in range(5000)]
+    assert sum(windows(stream, offsets, 4096)) <= 5000 * 4096
+    assert len(stream.runs) <= 16
+
+
+def test_who_reads_a_length_here_and_there_gets_it_at_once() -> None:
+    stream = Stream()
+    for place in range(0, 3000 * MIB, 100 * MIB):
+        run, _ = stream.note(place, KERNEL)
+        first = stream.first_size(run, KERNEL)
+        for at in range(place + KERNEL, place + MIB, KERNEL):
+            run, _ = stream.note(at, KERNEL)
+    assert first == MIB and stream.window(run, 64 * MIB) == 0
+
+
+def test_runs_that_nobody_goes_on_with_end() -> None:
+    stream = Stream()
+    old, _ = stream.note(0, KERNEL)
+    ended = [run for at in range(100) for run in stream.note(50 * MIB + at * KERNEL, KERNEL)[1]]
+    assert ended == [old] and UNIT < KERNEL
 
 
 def test_a_spool_is_private_and_gone_when_closed(tmp_path: Path) -> None:
