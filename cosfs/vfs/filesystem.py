@@ -360,6 +360,8 @@ class FileSystem:
 
         With ``O_EXCL`` the first store fails if somebody else has made the name meanwhile; with the
         option ``excl=open`` that is now. Cost: none; 1 for ``O_EXCL`` with ``excl=open``.
+
+        Raises ``Stale``: there is something, which the kernel does not know of: it looks again.
         """
         if flags & os.O_EXCL and self._excl_at_open:
             return self._background.finish(
@@ -371,6 +373,11 @@ class FileSystem:
     def _create(self, path: str, mode: int, flags: int, caller: Caller) -> Opened:
         refuse_reserved(path)
         self._store.check_path(path)
+        if isinstance(self._cache.lookup(path), Entry):
+            raise Stale(path, "made meanwhile")
+        if self._files.local_at(path) is None:
+            # What was set on a name before it, which is gone for all that anybody knows.
+            self._keeper.gone(path)
         attributes = self._status.attributes_of_new(path, stat.S_IFREG | mode & 0o7777, caller)
         fh, descriptor = self._files.create(path, caller)
         self._status.made(path, None)

@@ -12,13 +12,14 @@ import threading
 from collections.abc import Collection
 from concurrent.futures import Executor
 from dataclasses import replace
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from cosfs import paths
 from cosfs.errors import (
     AlreadyExists,
     Busy,
     CosfsError,
+    IsFolder,
     NotFound,
     ObjectChanged,
     Stale,
@@ -35,8 +36,8 @@ from cosfs.vfs.types import PendingUsage, Unstored
 
 log = logging.getLogger(__name__)
 
-#: Why content is not stored again: somebody else's version is in its place.
-_CONFLICTS = (AlreadyExists, ObjectChanged, Stale)
+#: Why content is not stored again: something else is in its place.
+_CONFLICTS = (AlreadyExists, IsFolder, ObjectChanged, Stale)
 
 
 class Retried(NamedTuple):
@@ -148,6 +149,9 @@ class Leftovers:
         if self._files.local_at(path) is not None:
             raise Busy(path, "a program is writing it: try again once it has closed it")
         self._cache.forget(path)
+        there = self._services.catalog.find(path)
+        if there is not None and there.is_folder:
+            self._refuse(kept, IsFolder(path))
         base = None
         if kept.base is not None:
             base = Entry(Kind.FILE, size=kept.base.size, digest=kept.base.digest)
@@ -170,11 +174,11 @@ class Leftovers:
             file.close()
         self._pending.drop(kept)
         self._pending.superseded(path)
-        if base is None:
+        if there is None:
             now = self._services.clock.wall_ns()
             self._cache.set_times(paths.parent(path), None, Times(mtime_ns=now, ctime_ns=now))
 
-    def _refuse(self, kept: Kept, cause: CosfsError) -> None:
+    def _refuse(self, kept: Kept, cause: CosfsError) -> NoReturn:
         """Keep what could not be stored, with the reason, and raise that."""
         reason = reason_of(cause)
         is_conflict = isinstance(cause, _CONFLICTS)

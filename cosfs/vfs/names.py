@@ -92,6 +92,7 @@ class Names:
         refuse_reserved(path)
         attributes = self._status.attributes_of_new(path, stat.S_IFDIR | mode & 0o7777, caller)
         self._folders.make(path)
+        self._keeper.gone(path)
         self._keeper.change(path, attributes)
         self._status.made(path, None)
         self._status.touch_folder(paths.parent(path))
@@ -137,6 +138,7 @@ class Names:
                 metadata=Metadata(attributes=attributes),
                 create_only=True,
             )
+        self._keeper.gone(path)
         self._cache.put(path, entry)
         self._status.made(path, entry.version)
         self._status.touch_folder(paths.parent(path))
@@ -190,9 +192,9 @@ class Names:
             self._take_name(new)
             replaced = self._files.just_hidden(new)
         self._files.settle_hidden()
-        is_folder = self._files.at(old) is None and self._catalog.get(old).is_folder
-        hold = self._locks.holding_trees if is_folder else self._locks.holding
         try:
+            is_folder = self._files.at(old) is None and self._catalog.get(old).is_folder
+            hold = self._locks.holding_trees if is_folder else self._locks.holding
             with hold(old, new):
                 self._rename(old, new, is_folder=is_folder)
         except Exception:

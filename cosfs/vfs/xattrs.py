@@ -38,8 +38,9 @@ class XAttrs:
 
     def names(self, path: str) -> list[str]:
         """Return every name that ``get`` can read. Cost: 0, or 1 if metadata is not known."""
-        metadata = self._metadata(path)
-        return sorted(_PREFIX + name for name in (*metadata.properties, *self._facts(path)))
+        # Facts first: asking for them may show that it is another object by now.
+        facts = self._facts(path)
+        return sorted(_PREFIX + name for name in (*self._metadata(path).properties, *facts))
 
     def get(self, path: str, name: str) -> bytes:
         """Return a value. Raises ``NoSuchAttribute``. Cost: 0, or 1 if metadata is not known."""

@@ -217,7 +217,8 @@ class TestRetry:
         store.hook = refuse
         assert len(fs.leftovers.retry().left) == 20
         store.hook = None
-        assert len(tried) == 1
+        # One look at the first name: of its folder, or of both side by side.
+        assert tried in (["/"], ["/", "/0"], ["/0", "/"])
 
     def test_one_that_is_refused_does_not_keep_others(
         self, fs: FileSystem, store: MemoryStore, missing: str

@@ -1,0 +1,127 @@
+"""What the state machine found with kills, kept content and other clients, each made small."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+
+import pytest
+
+from cosfs.errors import ConnectFailed, ConnectionLost, NotFound, Stale
+from cosfs.store.faulty import Fault, FaultPlan, FaultyStore
+from cosfs.store.memory import MemoryStore
+from cosfs.vfs.filesystem import FileSystem
+from tests.fakeclock import FakeClock
+from tests.vfs.conftest import ME, MakeFs
+from tests.vfs.programs import append, close, names, open_file, write_file, write_unseen
+
+HIDDEN = "/.fuse_hidden0000000100000001"
+
+
+def outage(_method: str, path: str) -> None:
+    raise ConnectFailed("no route", path=path)
+
+
+def test_a_replaced_file_does_not_come_back_after_a_kill(
+    fs: FileSystem, make_fs: MakeFs, store: MemoryStore
+) -> None:
+    write_file(fs, "/new", b"new")
+    write_file(fs, "/f", b"replaced")
+    fh = open_file(fs, "/f", os.O_RDONLY)
+    fs.rename("/f", HIDDEN)
+    fs.rename("/new", "/f")
+    fs.unlink("/f")
+    heir = make_fs(journal_file=fs._journal.file)
+    assert names(heir, "/") == []
+    assert store.files() == {}
+    close(fs, fh)
+
+
+def test_a_rename_of_what_is_gone_leaves_an_open_target_its_name(
+    fs: FileSystem, store: MemoryStore
+) -> None:
+    # The kernel still knows the old name, so libfuse has hidden the target.
+    fh = open_file(fs, "/f", os.O_WRONLY | os.O_CREAT)
+    fs.write(fh, 0, b"1")
+    fs.rename("/f", HIDDEN)
+    with pytest.raises(NotFound):
+        fs.rename("/gone", "/f")
+    assert names(fs, "/") == ["f"]
+    close(fs, fh)
+    assert store.files() == {"/f": b"1"}
+
+
+def test_kept_content_is_not_stored_beside_a_folder_of_its_name(
+    fs: FileSystem, store: MemoryStore, expect_log: Callable[[str], None]
+) -> None:
+    expect_log("not stored|cannot be stored now")
+    fh = open_file(fs, "/f", os.O_WRONLY | os.O_CREAT)
+    store.hook = outage
+    fs.release(fh)
+    store.hook = None
+    fs.mkdir("/f", 0o755, ME)
+    for force in (False, True):
+        (left,) = fs.leftovers.retry(force=force).left
+        assert left.path == "/f" and "another version is there" in left.reason
+    assert store.files() == {}
+
+
+def test_a_file_that_was_stored_again_is_not_replaced_by_one_that_was_thought_new(
+    fs: FileSystem, store: MemoryStore, expect_log: Callable[[str], None]
+) -> None:
+    expect_log("not stored")
+    fh = open_file(fs, "/f", os.O_WRONLY | os.O_CREAT)
+    fs.write(fh, 0, b"precious")
+    store.hook = outage
+    fs.release(fh)
+    store.hook = None
+    with pytest.raises(NotFound):
+        fs.getattr("/f")
+    fs.leftovers.retry()
+    # The kernel remembers that there was no such name.
+    with pytest.raises(Stale):
+        fs.create("/f", 0o644, os.O_WRONLY | os.O_CREAT | os.O_APPEND, ME)
+    append(fs, "/f", b"!")
+    assert store.files() == {"/f": b"precious!"}
+
+
+def test_a_folder_shows_when_content_came_back_to_it(
+    fs: FileSystem, store: MemoryStore, clock: FakeClock, expect_log: Callable[[str], None]
+) -> None:
+    expect_log("not stored")
+    write_file(fs, "/f", b"1")
+    fh = open_file(fs, "/f", os.O_WRONLY)
+    fs.write(fh, 1, b"2")
+    store.hook = outage
+    fs.release(fh)
+    store.hook = None
+    fs.unlink("/f")
+    clock.advance(10)
+    fs.leftovers.retry()
+    assert fs.getattr("/").mtime_ns == clock.wall_ns()
+
+
+def test_a_new_file_has_nothing_of_a_folder_that_went_without_an_answer(
+    store: MemoryStore, make_fs: MakeFs
+) -> None:
+    lost = Fault("delete_folder", on={1}, error=lambda: ConnectionLost("no answer"), after=True)
+    fs = make_fs(over=FaultyStore(store, FaultPlan(lost)))
+    fs.mkdir("/d", 0o700, ME)
+    with pytest.raises(ConnectionLost):
+        fs.rename("/d", "/e")
+    write_file(fs, "/d", b"1")
+    for seen in (fs, make_fs()):
+        assert stat.S_IMODE(seen.getattr("/d").mode) == 0o644
+
+
+def test_attributes_that_are_listed_can_be_read_though_somebody_replaced_the_file(
+    fs: FileSystem, store: MemoryStore
+) -> None:
+    fh = open_file(fs, "/f", os.O_WRONLY | os.O_CREAT)
+    fs.setxattr("/f", "user.biz_attr", b"1", create=False, replace=False)
+    close(fs, fh)
+    fs.setxattr("/f", "user.biz_attr", b"2", create=False, replace=False)
+    write_unseen(store, "/f", b"theirs")
+    for name in fs.listxattr("/f"):
+        fs.getxattr("/f", name)
