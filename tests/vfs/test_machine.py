@@ -10,10 +10,15 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
-from tests.vfs.machine import RULES, World
+from tests.vfs.machine.rules import MOUNTS, RULES
+from tests.vfs.machine.world import World
 
 #: Lines that the mount logs of what the machine makes fail.
-EXPECTED = "not stored|not sent|cannot be sent|could not be|has lost its name|gives it"
+EXPECTED = (
+    "not stored|not sent|cannot be sent|could not be|cannot be stored now|has lost its name"
+    "|gives it|has it again|putting back metadata|half done|is taken back|keeps its name"
+    "|before this one"
+)
 
 
 class Machine(RuleBasedStateMachine):
@@ -21,13 +26,9 @@ class Machine(RuleBasedStateMachine):
 
     world: World | None = None
 
-    @initialize(
-        ttl_s=st.sampled_from((60.0, 0.0)),
-        lag_s=st.sampled_from((0.0, 5.0)),
-        page_size=st.sampled_from((1000, 3)),
-    )
-    def mount(self, ttl_s: float, lag_s: float, page_size: int) -> None:
-        self.world = World(ttl_s=ttl_s, lag_s=lag_s, page_size=page_size)
+    @initialize(**{key: st.sampled_from(list(domain)) for key, domain in MOUNTS.items()})
+    def mount(self, **options: Any) -> None:
+        self.world = World(**options)
         self.failed = False
 
     def teardown(self) -> None:
@@ -39,7 +40,7 @@ def _rule(name: str, number: int) -> Callable[..., None]:
     def step(self: Machine, **args: Any) -> None:
         assert self.world is not None
         try:
-            getattr(self.world, name)(**args)
+            self.world.do(name, args)
         except BaseException:
             self.failed = True
             raise

@@ -103,8 +103,9 @@ def test_a_folder_shows_when_content_came_back_to_it(
 
 
 def test_a_new_file_has_nothing_of_a_folder_that_went_without_an_answer(
-    store: MemoryStore, make_fs: MakeFs
+    store: MemoryStore, make_fs: MakeFs, expect_log: Callable[[str], None]
 ) -> None:
+    expect_log("half done")
     lost = Fault("delete_folder", on={1}, error=lambda: ConnectionLost("no answer"), after=True)
     fs = make_fs(over=FaultyStore(store, FaultPlan(lost)))
     fs.mkdir("/d", 0o700, ME)

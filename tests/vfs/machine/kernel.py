@@ -13,57 +13,18 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from cosfs import paths
-from cosfs.errors import CosfsError
-from cosfs.fuse.errnos import answer_of
-from cosfs.vfs import processes
-from cosfs.vfs.filesystem import FileSystem
 from cosfs.vfs.types import Attrs, Caller
-from tests.fakeclock import FakeClock
+from tests.vfs.machine.lookups import Lookups, error, run
 
 T = TypeVar("T")
 
 #: What answers a call that the kernel makes on its own, as at writing back a mapped page.
 NOBODY = Caller(0, 0, 0)
-
-
-class Processes:
-    """Processes that run, with the numbers of their threads. Stands in for ``/proc``."""
-
-    def __init__(self) -> None:
-        self._number = 100
-        self._running: set[int] = set()
-
-    def start(self) -> int:
-        self._number += 10
-        self._running.add(self._number)
-        return self._number
-
-    def end(self, pid: int) -> None:
-        self._running.discard(pid)
-
-    def thread_group(self, thread: int) -> int:
-        pid = thread // 10 * 10
-        return pid if pid in self._running else 0
-
-    def is_alive(self, thread: int) -> bool:
-        return self.thread_group(thread) != 0
-
-    @contextmanager
-    def visible(self) -> Iterator[None]:
-        """Let the file system see these processes instead of the machine's."""
-        real = processes.thread_group, processes.is_alive
-        processes.thread_group = self.thread_group
-        processes.is_alive = self.is_alive
-        try:
-            yield
-        finally:
-            processes.thread_group, processes.is_alive = real
 
 
 @dataclass(eq=False)
@@ -88,21 +49,10 @@ class OpenFd:
 
 
 @dataclass
-class _Known:
-    """What the kernel remembers of a name: its mode, ``None`` if it is not there."""
-
-    mode: int | None
-    until: float
-
-
-@dataclass
-class Kernel:
+class Kernel(Lookups):
     """The kernel above one mount. Every method raises ``OSError`` as the system call would."""
 
-    fs: FileSystem
-    clock: FakeClock
     _nodes: dict[str, Node] = field(default_factory=dict)
-    _names: dict[str, _Known] = field(default_factory=dict)
     _hidden: int = 0
 
     # -- names ---------------------------------------------------------------------------------
@@ -119,10 +69,10 @@ class Kernel:
 
         def read() -> dict[str, int]:
             if not stat.S_ISDIR(self._known(path)):
-                raise _error(errno.ENOTDIR, path)
-            fh = _run(lambda: self.fs.opendir(path))
+                raise error(errno.ENOTDIR, path)
+            fh = run(lambda: self.fs.opendir(path))
             try:
-                entries = _run(lambda: self.fs.readdir(fh))
+                entries = run(lambda: self.fs.readdir(fh))
                 assert len({entry.name for entry in entries}) == len(entries)
                 return {entry.name: entry.mode for entry in entries}
             finally:
@@ -133,7 +83,7 @@ class Kernel:
     def mkdir(self, path: str, mode: int, caller: Caller) -> None:
         def make() -> None:
             self._new(path)
-            _run(lambda: self.fs.mkdir(path, mode, caller))
+            run(lambda: self.fs.mkdir(path, mode, caller))
             self._getattr(path)
 
         self._retried(path, make)
@@ -141,7 +91,7 @@ class Kernel:
     def symlink(self, path: str, target: str, caller: Caller) -> None:
         def make() -> None:
             self._new(path)
-            _run(lambda: self.fs.symlink(path, target, caller))
+            run(lambda: self.fs.symlink(path, target, caller))
             self._getattr(path)
 
         self._retried(path, make)
@@ -149,7 +99,7 @@ class Kernel:
     def mknod(self, path: str, mode: int, caller: Caller) -> None:
         def make() -> None:
             self._new(path)
-            _run(lambda: self.fs.mknod(path, mode, 0, caller))
+            run(lambda: self.fs.mknod(path, mode, 0, caller))
             self._getattr(path)
 
         self._retried(path, make)
@@ -157,19 +107,19 @@ class Kernel:
     def readlink(self, path: str) -> str:
         def read() -> str:
             if not stat.S_ISLNK(self._known(path)):
-                raise _error(errno.EINVAL, path)
-            return _run(lambda: self.fs.readlink(path))
+                raise error(errno.EINVAL, path)
+            return run(lambda: self.fs.readlink(path))
 
         return self._retried(path, read)
 
     def unlink(self, path: str) -> None:
         def remove() -> None:
             if stat.S_ISDIR(self._known(path)):
-                raise _error(errno.EISDIR, path)
+                raise error(errno.EISDIR, path)
             if path in self._nodes:
                 self._hide(path)
             else:
-                _run(lambda: self.fs.unlink(path))
+                run(lambda: self.fs.unlink(path))
             self._names.pop(path, None)
 
         self._retried(path, remove)
@@ -177,8 +127,8 @@ class Kernel:
     def rmdir(self, path: str) -> None:
         def remove() -> None:
             if not stat.S_ISDIR(self._known(path)):
-                raise _error(errno.ENOTDIR, path)
-            _run(lambda: self.fs.rmdir(path))
+                raise error(errno.ENOTDIR, path)
+            run(lambda: self.fs.rmdir(path))
             self._forget(path)
             for node in [n for n in self._nodes.values() if paths.is_inside(n.path, path)]:
                 del self._nodes[node.path]
@@ -192,20 +142,20 @@ class Kernel:
             self._walk(paths.parent(new))
             mode = self._known(old)
             if paths.is_inside(new, old):
-                raise _error(errno.EINVAL, new)
+                raise error(errno.EINVAL, new)
             if paths.is_inside(old, new):
-                raise _error(errno.ENOTEMPTY, new)
+                raise error(errno.ENOTEMPTY, new)
             target = self._find(new)
             if target is not None and old != new:
                 if stat.S_ISDIR(mode) and not stat.S_ISDIR(target):
-                    raise _error(errno.ENOTDIR, new)
+                    raise error(errno.ENOTDIR, new)
                 if stat.S_ISDIR(target) and not stat.S_ISDIR(mode):
-                    raise _error(errno.EISDIR, new)
+                    raise error(errno.EISDIR, new)
             if old == new:
                 return
             if new in self._nodes:
                 self._hide(new)
-            _run(lambda: self.fs.rename(old, new))
+            run(lambda: self.fs.rename(old, new))
             self._forget(old)
             self._forget(new)
             self._follow(old, new)
@@ -226,7 +176,7 @@ class Kernel:
     def truncate(self, path: str, length: int, caller: Caller) -> None:
         def change(mode: int) -> None:
             if not stat.S_ISREG(mode):
-                raise _error(errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL, path)
+                raise error(errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL, path)
             self.fs.truncate(path, length, caller)
 
         self._change(path, change)
@@ -236,7 +186,7 @@ class Kernel:
 
         def both() -> None:
             mode = self._known(path)
-            _run(lambda: change(stat.S_IFMT(mode)))
+            run(lambda: change(stat.S_IFMT(mode)))
             self._getattr(path)
 
         # ``chmod`` is told the type bits too; ``truncate`` of no file is refused above.
@@ -245,28 +195,28 @@ class Kernel:
     def setxattr(self, path: str, name: str, value: bytes, create: bool, replace: bool) -> None:
         def change() -> None:
             self._known(path)
-            _run(lambda: self.fs.setxattr(path, name, value, create=create, replace=replace))
+            run(lambda: self.fs.setxattr(path, name, value, create=create, replace=replace))
 
         self._retried(path, change)
 
     def getxattr(self, path: str, name: str) -> bytes:
         def read() -> bytes:
             self._known(path)
-            return _run(lambda: self.fs.getxattr(path, name))
+            return run(lambda: self.fs.getxattr(path, name))
 
         return self._retried(path, read)
 
     def listxattr(self, path: str) -> list[str]:
         def read() -> list[str]:
             self._known(path)
-            return _run(lambda: self.fs.listxattr(path))
+            return run(lambda: self.fs.listxattr(path))
 
         return self._retried(path, read)
 
     def removexattr(self, path: str, name: str) -> None:
         def change() -> None:
             self._known(path)
-            _run(lambda: self.fs.removexattr(path, name))
+            run(lambda: self.fs.removexattr(path, name))
 
         self._retried(path, change)
 
@@ -278,8 +228,8 @@ class Kernel:
             found = self._find(path)
             if found is None:
                 if not flags & os.O_CREAT:
-                    raise _error(errno.ENOENT, path)
-                fh = _run(lambda: self.fs.create(path, mode, flags, caller)).fh
+                    raise error(errno.ENOENT, path)
+                fh = run(lambda: self.fs.create(path, mode, flags, caller)).fh
                 try:
                     self._getattr(path, fh)
                 except OSError:
@@ -287,11 +237,11 @@ class Kernel:
                     raise
             else:
                 if flags & os.O_CREAT and flags & os.O_EXCL:
-                    raise _error(errno.EEXIST, path)
+                    raise error(errno.EEXIST, path)
                 if not stat.S_ISREG(found):
-                    raise _error(errno.EISDIR if stat.S_ISDIR(found) else errno.ENXIO, path)
+                    raise error(errno.EISDIR if stat.S_ISDIR(found) else errno.ENXIO, path)
                 flags_of_open = flags & ~(os.O_CREAT | os.O_EXCL)
-                fh = _run(lambda: self.fs.open(path, flags_of_open, caller)).fh
+                fh = run(lambda: self.fs.open(path, flags_of_open, caller)).fh
             node = self._nodes.setdefault(path, Node(path))
             node.opens += 1
             return OpenFd(node, fh, bool(flags & os.O_APPEND))
@@ -299,38 +249,38 @@ class Kernel:
         return self._retried(path, attempt)
 
     def read(self, fd: OpenFd, offset: int, size: int) -> bytes:
-        return _run(lambda: self.fs.read(fd.fh, offset, size))
+        return run(lambda: self.fs.read(fd.fh, offset, size))
 
     def write(self, fd: OpenFd, offset: int, data: bytes) -> int:
         """Write; to the end, whatever ``offset`` says, through a description that appends."""
         if fd.append:
-            offset = _run(lambda: self.fs.getattr(fd.node.path, fd.fh)).size
-        return _run(lambda: self.fs.write(fd.fh, offset, data))
+            offset = run(lambda: self.fs.getattr(fd.node.path, fd.fh)).size
+        return run(lambda: self.fs.write(fd.fh, offset, data))
 
     def ftruncate(self, fd: OpenFd, length: int) -> None:
-        _run(lambda: self.fs.ftruncate(fd.fh, length))
+        run(lambda: self.fs.ftruncate(fd.fh, length))
 
     def fsync(self, fd: OpenFd) -> None:
-        _run(lambda: self.fs.fsync(fd.fh))
+        run(lambda: self.fs.fsync(fd.fh))
 
     def fstat(self, fd: OpenFd, *, by_handle: bool) -> Attrs:
-        return _run(lambda: self.fs.getattr(fd.node.path, fd.fh if by_handle else None))
+        return run(lambda: self.fs.getattr(fd.node.path, fd.fh if by_handle else None))
 
     def fchange(self, fd: OpenFd, change: Callable[[str], T]) -> T:
         """A call on a descriptor that libfuse makes of a path: ``fchmod`` and its like."""
         if fd.node.lost:
-            raise _error(errno.ENOENT, fd.node.path)
-        result = _run(lambda: change(fd.node.path))
-        _run(lambda: self.fs.getattr(fd.node.path))
+            raise error(errno.ENOENT, fd.node.path)
+        result = run(lambda: change(fd.node.path))
+        run(lambda: self.fs.getattr(fd.node.path))
         return result
 
     def flush(self, fd: OpenFd, caller: Caller) -> None:
         """One duplicate is closed."""
-        _run(lambda: self.fs.flush(fd.fh, caller))
+        run(lambda: self.fs.flush(fd.fh, caller))
 
     def release(self, fd: OpenFd) -> None:
         """The last duplicate is closed and no page of it is mapped."""
-        _run(lambda: self.fs.release(fd.fh))
+        run(lambda: self.fs.release(fd.fh))
         node = fd.node
         node.opens -= 1
         if node.opens or node.lost:
@@ -339,83 +289,11 @@ class Kernel:
             del self._nodes[node.path]
         if node.hidden:
             try:
-                _run(lambda: self.fs.unlink(node.path))
+                run(lambda: self.fs.unlink(node.path))
             except OSError:
                 pass  # libfuse does not look at this answer
 
-    # -- inside --------------------------------------------------------------------------------
-
-    def _getattr(self, path: str, fh: int | None = None) -> Attrs:
-        try:
-            attrs = _run(lambda: self.fs.getattr(path, fh))
-        except OSError as error:
-            self._names.pop(path, None)
-            if error.errno == errno.ENOENT:
-                self._remember(path, None)
-            raise
-        self._remember(path, attrs.mode)
-        return attrs
-
-    def _remember(self, path: str, mode: int | None) -> None:
-        ttl = self.fs.kernel_ttl_s
-        if ttl:
-            self._names[path] = _Known(mode, self.clock.monotonic() + ttl)
-
-    def _find(self, path: str) -> int | None:
-        """Return the mode of a name whose folder is there."""
-        known = self._names.get(path)
-        if known is not None and self.clock.monotonic() < known.until:
-            return known.mode
-        try:
-            return self._getattr(path).mode
-        except OSError as error:
-            if error.errno == errno.ENOENT:
-                return None
-            raise
-
-    def _walk(self, folder: str) -> None:
-        """Look up every part of the path of a folder."""
-        at = paths.ROOT
-        for name in paths.parts(folder):
-            at = paths.join(at, name)
-            mode = self._find(at)
-            if mode is None:
-                raise _error(errno.ENOENT, at)
-            if not stat.S_ISDIR(mode):
-                raise _error(errno.ENOTDIR, at)
-
-    def _known(self, path: str) -> int:
-        """Look up a whole path; return its mode."""
-        if path == paths.ROOT:
-            return stat.S_IFDIR
-        self._walk(paths.parent(path))
-        mode = self._find(path)
-        if mode is None:
-            raise _error(errno.ENOENT, path)
-        return mode
-
-    def _new(self, path: str) -> None:
-        """Look up a path that is to be made."""
-        self._walk(paths.parent(path))
-        if self._find(path) is not None:
-            raise _error(errno.EEXIST, path)
-        self._names.pop(path, None)
-
-    def _retried(self, path: str, call: Callable[[], T]) -> T:
-        try:
-            return call()
-        except OSError as error:
-            if error.errno != errno.ESTALE:
-                raise
-        at = paths.ROOT
-        for name in paths.parts(path):
-            at = paths.join(at, name)
-            self._names.pop(at, None)
-        return call()
-
-    def _forget(self, path: str) -> None:
-        for other in [p for p in self._names if p == path or paths.is_inside(p, path)]:
-            del self._names[other]
+    # -- inside ---------------------------------------------------------------------------------
 
     def _follow(self, old: str, new: str) -> None:
         for path, node in list(self._nodes.items()):
@@ -430,27 +308,15 @@ class Kernel:
             self._hidden += 1
             hidden = paths.join(paths.parent(path), f".fuse_hidden{7:08x}{self._hidden:08x}")
             try:
-                _run(lambda: self.fs.getattr(hidden))  # noqa: B023 - called at once
-            except OSError as error:
-                if error.errno == errno.ENOENT:
+                run(lambda: self.fs.getattr(hidden))  # noqa: B023 - called at once
+            except OSError as failure:
+                if failure.errno == errno.ENOENT:
                     break
-                raise _error(errno.EBUSY, path) from error
+                raise error(errno.EBUSY, path) from failure
         else:
-            raise _error(errno.EBUSY, path)
-        _run(lambda: self.fs.rename(path, hidden))
+            raise error(errno.EBUSY, path)
+        run(lambda: self.fs.rename(path, hidden))
         node = self._nodes.pop(path)
         node.path, node.hidden = hidden, True
         self._nodes[hidden] = node
         self._names.pop(path, None)
-
-
-def _run(call: Callable[[], T]) -> T:
-    """Make one call of the file system; its error becomes what the adapter answers."""
-    try:
-        return call()
-    except CosfsError as error:
-        raise _error(answer_of(error).errno, str(error)) from error
-
-
-def _error(number: int, what: str) -> OSError:
-    return OSError(number, os.strerror(number), what)

@@ -17,6 +17,9 @@ Kind = Literal["file", "folder", "link", "fifo"]
 
 SECOND = 10**9
 
+#: Path, content, and whether somebody else's is in its place.
+Unstored = tuple[str, bytes, bool]
+
 
 class Refused(Exception):
     """The call fails with this errno and changes nothing."""
@@ -59,6 +62,12 @@ class Node:
     name: str = ""
     misplaced: bool = False
     opens: int = 0
+    #: A program has changed the content since it was opened: the mount shows what is here.
+    is_local: bool = False
+    #: It may be that nothing of what was there before is in the content: the last writer wins.
+    is_blind: bool = True
+    #: Somebody else has changed its ``name`` since it was opened.
+    overtaken: bool = False
 
     @property
     def is_folder(self) -> bool:
@@ -67,6 +76,8 @@ class Node:
     def changed(self, data: bytes, now: int) -> None:
         """Let a program change the content."""
         self.data = data
+        self.is_local = True
+        self.is_blind = self.is_blind or not data
         if self.stored[-1:] != [data]:
             self.stored.append(data)
         self.dirty, self.failed = True, False
@@ -95,14 +106,31 @@ class Open:
     wrote: bool = False
 
 
+@dataclass(eq=False)
+class Earlier:
+    """What a name was before somebody else changed it: the mount may believe it for a while.
+
+    ``node`` is ``None`` if there was nothing. As long as it is open and was written to, it is
+    shown after ``until`` too.
+    """
+
+    node: Node | None
+    until: int
+
+    def is_over(self, now: int) -> bool:
+        is_held = self.node is not None and self.node.is_local and self.node.opens > 0
+        return now >= self.until and not is_held
+
+
 class Model:
     """The tree and what is open. ``now`` is given to each call that changes times."""
 
     def __init__(self, mode: int, uid: int, gid: int) -> None:
         self.root = Node("folder", mode, uid, gid, set())
         self.opens: dict[int, Open] = {}
-        #: What could not be stored: path, content, and whether somebody else's is in its place.
-        self.pending: list[tuple[str, bytes, bool]] = []
+        #: What could not be stored, the oldest first.
+        self.pending: list[Unstored] = []
+        self.earlier: dict[str, list[Earlier]] = {}
 
     # -- finding -------------------------------------------------------------------------------
 
@@ -133,15 +161,21 @@ class Model:
         except Refused:
             return None
 
+    def is_in_folder(self, path: str) -> bool:
+        """Tell whether a path lies in a folder that is there."""
+        parent = self.find(paths.parent(path))
+        return parent is not None and parent.is_folder
+
     def all(self, top: str = paths.ROOT) -> dict[str, Node]:
         """Return every node from ``top`` down, parents first."""
         found = self.find(top)
-        if found is None:
-            return {}
-        nodes = {top: found}
-        for name, child in sorted(found.children.items()):
-            nodes.update(self.all(paths.join(top, name)) if child.is_folder else {})
-            nodes.setdefault(paths.join(top, name), child)
+        nodes: dict[str, Node] = {}
+        left = [] if found is None else [(top, found)]
+        while left:
+            path, node = left.pop()
+            nodes[path] = node
+            children = sorted(node.children.items(), reverse=True)
+            left += [(paths.join(path, name), child) for name, child in children]
         return nodes
 
     def set(self, path: str, node: Node | None) -> None:
@@ -150,6 +184,43 @@ class Model:
         parent.children.pop(name, None)
         if node is not None:
             parent.children[name] = node
+
+    # -- what somebody else does -----------------------------------------------------------------
+
+    def overtake(self, path: str, new: Node | None, until: int) -> None:
+        """Let somebody else put ``new`` at ``path``, or remove what is there."""
+        old = self.find(path)
+        self.set(path, new)
+        self.note_earlier(path, old, until)
+        if old is not None and old.opens:
+            old.overtaken, old.name = True, path
+
+    def note_earlier(self, path: str, node: Node | None, until: int) -> None:
+        """Let a mount show ``node`` at ``path`` until then."""
+        self.earlier.setdefault(path, []).append(Earlier(node, until))
+
+    def views(self, path: str) -> list[Node | None]:
+        """Return what a mount may show at ``path``: what is there first, ``None`` for nothing."""
+        return [self.find(path), *(one.node for one in self.earlier.get(path, ()))]
+
+    def expire(self, now: int) -> None:
+        """Drop what no mount may believe any more."""
+        for path, several in list(self.earlier.items()):
+            self.earlier[path] = [one for one in several if not one.is_over(now)]
+            if not self.earlier[path]:
+                del self.earlier[path]
+
+    def overtaken(self) -> dict[Node, str]:
+        """Return the open files whose names somebody else has changed, with the names."""
+        nodes = [opened.node for opened in self.opens.values()]
+        return {node: node.name for node in nodes if node.overtaken}
+
+    def is_contested(self, path: str) -> bool:
+        """Tell whether a name at, above or below ``path`` is seen in two ways."""
+        return any(
+            path == other or paths.is_inside(path, other) or paths.is_inside(other, path)
+            for other in {*self.earlier, *self.overtaken().values()}
+        )
 
     # -- names ---------------------------------------------------------------------------------
 
@@ -225,6 +296,7 @@ class Model:
             if not flags & os.O_CREAT:
                 raise Refused(errno.ENOENT)
             node = self.make(path, new, now)
+            node.is_local = True
         elif flags & os.O_CREAT and flags & os.O_EXCL:
             raise Refused(errno.EEXIST)
         elif node.kind != "file":
