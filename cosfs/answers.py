@@ -18,6 +18,8 @@ from cosfs.errors import ConfigError, ReadOnlyMount
 from cosfs.jsonapi.replies import OpCount
 from cosfs.mountopts import MountOptions, describe
 from cosfs.statedir import Info
+from cosfs.store.writeback import leftover
+from cosfs.store.writeback.store import WriteBackStore
 from cosfs.version import __version__
 from cosfs.vfs.filesystem import FileSystem
 from cosfs.vfs.types import Unstored
@@ -37,6 +39,8 @@ class Answers:
     clock: Clock
     #: When the mount began, in monotonic seconds.
     began: float
+    #: What makes changes later, if anything does.
+    behind: WriteBackStore | None = None
 
     def commands(self) -> Commands:
         """Return what may be asked."""
@@ -46,6 +50,7 @@ class Answers:
             "retry": self.retry,
             "drop": self.drop,
             "refresh": self.refresh,
+            "flush": self.flush,
         }
 
     def status(self) -> dict[str, Any]:
@@ -69,26 +74,60 @@ class Answers:
                 "by_op": {op: asdict(count) for op, count in sorted(counts.items())},
             },
             **asdict(self.fs.usage()),
+            "writeback": None
+            if self.behind is None
+            else asdict(self.behind.backlog.usage()),
             "process": process_usage(),
             "options": describe(self.options),
         }
 
     def pending(self) -> list[dict[str, Any]]:
         """Return what is not stored."""
-        return _as_json(self.fs.leftovers.all())
+        return _as_json(self._all())
 
     def retry(self, names: Sequence[str], force: bool) -> dict[str, Any]:
         """Store what is pending, all or what is called by ``names``."""
         if self.options.view.read_only:
             raise ReadOnlyMount("/", "mounted with -o ro")
-        stored, left = self.fs.leftovers.retry(_names(names), force=bool(force))
-        return {"stored": _as_json(stored), "left": _as_json(left)}
+        behind, others = self._split(_names(names))
+        stored = []
+        if self.behind is not None and (behind or not names):
+            made = leftover.retry(self.behind, behind, force=bool(force))
+            stored += [_unstored(one) for one in made]
+        if others or not names:
+            stored += self.fs.leftovers.retry(others, force=bool(force)).stored
+        return {"stored": _as_json(stored), "left": _as_json(self._all())}
 
     def drop(self, names: Sequence[str]) -> list[dict[str, Any]]:
         """Forget what is called by ``names``; return what that was."""
         if not _names(names):
             raise ConfigError("say what to drop")
-        return _as_json(self.fs.leftovers.drop(names))
+        behind, others = self._split(names)
+        dropped = []
+        if self.behind is not None and behind:
+            dropped += [_unstored(one) for one in leftover.drop(self.behind, behind)]
+            for one in dropped:
+                # What the server has under that name is true from now on.
+                self.fs.refresh(one.path)
+        if others:
+            dropped += self.fs.leftovers.drop(others)
+        return _as_json(dropped)
+
+    def flush(self, path: str) -> None:
+        """Return when everything at ``path`` and below that was closed is stored."""
+        if not isinstance(path, str) or not path.startswith("/"):
+            raise ConfigError("a path begins with a slash, which is the mount's root")
+        self.fs.settle(path)
+
+    def _all(self) -> list[Unstored]:
+        refused = [] if self.behind is None else leftover.left_over(self.behind)
+        return [*map(_unstored, refused), *self.fs.leftovers.all()]
+
+    def _split(self, names: Sequence[str]) -> tuple[list[str], list[str]]:
+        """Return which names call something that waits behind, and which others."""
+        refused = [] if self.behind is None else leftover.left_over(self.behind)
+        behind = [name for name in names if any(one.is_called(name) for one in refused)]
+        return behind, [name for name in names if name not in behind]
 
     def refresh(self, path: str) -> dict[str, Any]:
         """Drop what is cached of ``path`` and below; say how long the kernel may still keep it."""
@@ -102,6 +141,10 @@ def _names(names: Sequence[str]) -> Sequence[str]:
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ConfigError("names are a list of texts")
     return names
+
+
+def _unstored(one: leftover.LeftOver) -> Unstored:
+    return Unstored(one.kind, one.path, one.reason, one.since, size=one.size, file=one.file)
 
 
 def _as_json(several: Sequence[Unstored]) -> list[dict[str, Any]]:

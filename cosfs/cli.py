@@ -22,15 +22,16 @@ _INTERRUPTED = 130  # what shells say of a program that Ctrl-C ended
 
 _SUMMARY = """\
 cosfs mount BUCKET[:/PREFIX] MOUNTPOINT [-o OPT[,OPT...]] [--foreground]
-cosfs umount MOUNTPOINT
+cosfs umount MOUNTPOINT [--timeout SECONDS | --detach]
 cosfs status MOUNTPOINT [--json]
 cosfs pending MOUNTPOINT|--all [--retry [--force]] [--export DIR] [--only NAME] [--drop NAME]
 cosfs refresh PATH
+cosfs flush PATH                 return when it is stored
 cosfs serve [--data DIR] ...     a local COS server
 cosfs help [TOPIC]               a page of the documentation
 cosfs --version"""
 
-_COMMANDS = ("mount", "umount", "status", "pending", "refresh", "serve", "help")
+_COMMANDS = ("mount", "umount", "status", "pending", "refresh", "flush", "serve", "help")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -113,6 +114,13 @@ def _parser() -> argparse.ArgumentParser:
 
     umount = commands.add_parser("umount", help="store what is dirty, unmount, wait")
     umount.add_argument("mountpoint", metavar="MOUNTPOINT")
+    how_long = umount.add_mutually_exclusive_group()
+    how_long.add_argument(
+        "--timeout", metavar="SECONDS", type=float, help="wait no longer: the rest goes on"
+    )
+    how_long.add_argument(
+        "--detach", action="store_true", help="do not wait: storing goes on in the background"
+    )
 
     status = commands.add_parser("status", help="show what a mount does")
     status.add_argument("mountpoint", metavar="MOUNTPOINT")
@@ -137,6 +145,9 @@ def _parser() -> argparse.ArgumentParser:
     refresh = commands.add_parser("refresh", help="see at once what others have changed")
     refresh.add_argument("path", metavar="PATH")
 
+    flush = commands.add_parser("flush", help="return when a file or tree is stored")
+    flush.add_argument("path", metavar="PATH")
+
     commands.add_parser("serve", help="run a local COS server", add_help=False)
 
     page = commands.add_parser("help", help="print a page of the documentation")
@@ -157,7 +168,15 @@ def _mount(parsed: argparse.Namespace) -> int:
 def _umount(parsed: argparse.Namespace) -> int:
     from cosfs import umount
 
-    return umount.run(parsed.mountpoint, environ=os.environ, home=Path.home(), say=_say)
+    patience_s = 0.0 if parsed.detach else parsed.timeout
+    return umount.run(
+        parsed.mountpoint,
+        environ=os.environ,
+        home=Path.home(),
+        clock=SystemClock(),
+        say=_say,
+        patience_s=patience_s,
+    )
 
 
 def _status(parsed: argparse.Namespace) -> int:
@@ -194,6 +213,12 @@ def _refresh(parsed: argparse.Namespace) -> int:
     from cosfs import refresh
 
     return refresh.run(parsed.path, environ=os.environ, home=Path.home(), clock=SystemClock())
+
+
+def _flush(parsed: argparse.Namespace) -> int:
+    from cosfs import flush
+
+    return flush.run(parsed.path, environ=os.environ, home=Path.home())
 
 
 def _serve(arguments: list[str]) -> int:
@@ -236,5 +261,6 @@ _RUN: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "status": _status,
     "pending": _pending,
     "refresh": _refresh,
+    "flush": _flush,
     "help": _help,
 }

@@ -149,6 +149,25 @@ ExclOption = Literal["close", "open"]
 ContentTypeOption = Literal["auto", "off"]
 OverwriteOption = Literal["check", "always"]
 
+#: Whether changes are made behind the programs: not, so that what was closed survives the death of
+#: the mount, or a power loss too.
+WriteBackOption = Literal["off", "on", "sync"]
+
+
+@dataclass(frozen=True, slots=True)
+class WriteBackOptions:
+    """How far the server may be behind."""
+
+    mode: WriteBackOption = "off"
+    #: Bytes that may wait; who wants more then waits himself.
+    size_bytes: int = 2**30
+    #: How long a change is held back for others of the same name.
+    delay_s: float = 1.0
+
+    @property
+    def is_on(self) -> bool:
+        return self.mode != "off"
+
 
 @dataclass(frozen=True, slots=True)
 class DataOptions:
@@ -165,6 +184,7 @@ class DataOptions:
     overwrite: OverwriteOption = "check"
     #: Whether a new file gets the content type of its extension, at the price of a request.
     content_type: ContentTypeOption = "off"
+    write_back: WriteBackOptions = WriteBackOptions()
 
 
 def valid_bucket(name: str) -> str:

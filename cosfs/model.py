@@ -8,8 +8,9 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import MappingProxyType
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
 class Kind(enum.Enum):
@@ -124,6 +125,32 @@ class ListPage:
     marked: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Base:
+    """What a caller believes to be at a name that it changes; ``entry`` is ``None`` for nothing.
+
+    ``is_needed``: the change builds on that version, and is wrong over any other.
+    """
+
+    entry: Entry | None = None
+    is_needed: bool = False
+
+    @property
+    def version(self) -> Version | None:
+        return None if self.entry is None else self.entry.version
+
+
+class Scope(enum.Enum):
+    """Which names are meant by one path."""
+
+    #: It alone.
+    NAME = "name"
+    #: It and what lies directly in it.
+    FOLDER = "folder"
+    #: It and everything below it.
+    TREE = "tree"
+
+
 class Source(Protocol):
     """Content to be stored: random access, any number of readers at once."""
 
@@ -134,6 +161,18 @@ class Source(Protocol):
 
     def read_at(self, offset: int, length: int) -> bytes:
         """Return exactly ``length`` bytes from ``offset`` (fewer only at the end)."""
+        ...
+
+
+@runtime_checkable
+class SharedSource(Source, Protocol):
+    """Content in a file that can be had without copying it."""
+
+    def share(self, target: Path) -> None:
+        """Let ``target`` be a file with this content, which no later change of the source changes.
+
+        Raises ``OSError`` where that cannot be: copy it then.
+        """
         ...
 
 

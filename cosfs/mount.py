@@ -39,7 +39,12 @@ from cosfs.statedir import Info, MountState, default_root
 from cosfs.store.base import Store
 from cosfs.store.json_store import JsonStore
 from cosfs.store.names import rules_of
+from cosfs.store.writeback.journal import peek
+from cosfs.store.writeback.leftover import left_over
+from cosfs.store.writeback.store import WriteBackStore
+from cosfs.units import size_text
 from cosfs.vfs.filesystem import FileSystem
+from cosfs.vfs.types import NotStored
 
 log = logging.getLogger(__name__)
 
@@ -135,6 +140,7 @@ def serve(
         raise Failure(ExitCode.USAGE, f"the log or the state cannot be written: {error}") from error
     except CosfsError as error:
         raise failure_of(error) from error
+    _check_queue(plan)
     if left is not None:
         log.error("a mount before this one died while files were written: they are in %s", left)
     probed = _probe(plan, clock)
@@ -157,8 +163,9 @@ def _serve_store(
     binding = _load_binding()
     options = plan.options
     _allow_many_files()
+    behind = _write_back(plan, store, clock)
     fs = FileSystem(
-        store,
+        behind or store,
         clock=clock,
         cache=options.cache,
         view=options.view,
@@ -167,7 +174,7 @@ def _serve_store(
         journal_file=plan.state.journal,
     )
 
-    answers = Answers(fs, info, options, counters, clock, began=clock.monotonic())
+    answers = Answers(fs, info, options, counters, clock, clock.monotonic(), behind)
     control = ControlServer(plan.state.folder, answers.commands(), owner=os.geteuid())
 
     def ready() -> None:
@@ -175,6 +182,8 @@ def _serve_store(
         log.info("%s is mounted on %s", plan.source, plan.mountpoint)
         progress.ready()
 
+    if behind is not None:
+        behind.start()
     try:
         binding.serve(
             Operations(fs, clock, binding.current_caller),
@@ -187,11 +196,66 @@ def _serve_store(
     finally:
         control.stop()
         not_stored = fs.stop()
+        if behind is not None:
+            not_stored += _left_behind(plan, behind)
         plan.state.finish(os.getpid(), not_stored)
     for item in not_stored:
         log.error("not stored: %s: %s; kept in %s", item.path, item.reason, item.kept_in)
     log.info("unmounted %s, %d files not stored", plan.mountpoint, len(not_stored))
     return ExitCode.FAILED if not_stored else ExitCode.OK
+
+
+def _check_queue(plan: Plan) -> None:
+    """Refuse a mount that would not go on with what a mount before it was to store.
+
+    Raises:
+        Failure: what to do.
+    """
+    try:
+        waiting = peek(plan.state.write_back)
+    except CosfsError as error:
+        raise failure_of(error) from error
+    if waiting and (not plan.options.data.write_back.is_on or plan.options.view.read_only):
+        raise Failure(
+            ExitCode.USAGE,
+            f"{len(waiting)} changes of a mount before this one wait to be stored: mount with"
+            f" -o writeback (not ro) and run cosfs umount, or see cosfs pending {plan.mountpoint}",
+        )
+
+
+def _write_back(plan: Plan, store: Store, clock: Clock) -> WriteBackStore | None:
+    """Put a store that makes changes later over ``store``, if the options say so."""
+    options = plan.options
+    if not options.data.write_back.is_on or options.view.read_only:
+        return None
+    try:
+        return WriteBackStore(
+            store,
+            plan.state.write_back,
+            clock=clock,
+            options=options.data.write_back,
+            parallel=options.data.parallel,
+            trusted_s=options.cache.ttl_s,
+            patience_s=options.network.timeout_s,
+        )
+    except CosfsError as error:
+        raise failure_of(error) from error
+
+
+def _left_behind(plan: Plan, behind: WriteBackStore) -> list[NotStored]:
+    """Return what still waits at the end, and what was refused."""
+    left = [
+        NotStored(one.path, one.reason, one.file or str(plan.state.write_back))
+        for one in left_over(behind)
+    ]
+    waiting = behind.backlog.usage()
+    if waiting.changes:
+        reason = (
+            f"{waiting.changes} changes with {size_text(waiting.bytes)} wait"
+            f" ({waiting.away or 'the server was too slow'}): the next mount stores them"
+        )
+        left.append(NotStored("/", reason, str(plan.state.write_back)))
+    return left
 
 
 def _begin_to_answer(control: ControlServer) -> None:

@@ -36,6 +36,8 @@ from cosfs.config import (
     NetworkOptions,
     OverwriteOption,
     ViewOptions,
+    WriteBackOption,
+    WriteBackOptions,
     valid_bucket,
 )
 from cosfs.errors import ConfigError
@@ -61,10 +63,14 @@ _VALUED = (
     "names",
     "memory",
     "parallel",
+    "writeback_size",
+    "writeback_delay",
     "log_file",
     "log_level",
 )
 _FLAGS = ("ro", "rw", "allow_other", "nonempty")
+#: With a value or without.
+_WRITE_BACK = "writeback"
 
 #: Options of every file system that FUSE takes; the later of a pair wins.
 _KERNEL_PAIRS = (
@@ -90,6 +96,7 @@ ATTRS: tuple[AttrsOption, ...] = ("auto", "all", "none")
 EXCL: tuple[ExclOption, ...] = ("close", "open")
 OVERWRITE: tuple[OverwriteOption, ...] = ("check", "always")
 CONTENT_TYPE: tuple[ContentTypeOption, ...] = ("auto", "off")
+WRITE_BACK: tuple[WriteBackOption, ...] = ("off", "on", "sync")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -151,6 +158,8 @@ def parse_options(groups: Iterable[str], *, uid: int, gid: int) -> MountOptions:
             _check(name, bool(equals))
             if name in _VALUED:
                 given[name] = value
+            elif name == _WRITE_BACK:
+                given[name] = value or "on"
             else:
                 flags.pop(name, None)
                 flags[name] = None
@@ -160,6 +169,11 @@ def parse_options(groups: Iterable[str], *, uid: int, gid: int) -> MountOptions:
         excl=_read(given, "excl", "close", _one_of(EXCL)),
         overwrite=_read(given, "overwrite", "check", _one_of(OVERWRITE)),
         content_type=_read(given, "content_type", "off", _one_of(CONTENT_TYPE)),
+        write_back=WriteBackOptions(
+            mode=_read(given, _WRITE_BACK, "off", _one_of(WRITE_BACK)),
+            size_bytes=_read(given, "writeback_size", WriteBackOptions().size_bytes, _size),
+            delay_s=_read(given, "writeback_delay", WriteBackOptions().delay_s, _seconds),
+        ),
     )
     return MountOptions(
         account={name: given[name] for name in ACCOUNT_OPTIONS if given.get(name)},
@@ -207,6 +221,9 @@ def describe(options: MountOptions) -> dict[str, str | int | float | bool]:
         "excl": options.data.excl,
         "overwrite": options.data.overwrite,
         "content_type": options.data.content_type,
+        "writeback": options.data.write_back.mode,
+        "writeback_size": options.data.write_back.size_bytes,
+        "writeback_delay": options.data.write_back.delay_s,
         "size": options.view.size_bytes,
         "ro": options.view.read_only,
         "allow_other": options.allow_other,
@@ -235,6 +252,8 @@ def _check(name: str, has_value: bool) -> None:
         if not has_value:
             raise ConfigError(f"the option {name} needs a value: -o {name}=…")
         return
+    if name == _WRITE_BACK:
+        return
     if name in _FLAGS or name in _KERNEL_FLAGS:
         if has_value:
             raise ConfigError(f"the option {name} takes no value")
@@ -244,7 +263,7 @@ def _check(name: str, has_value: bool) -> None:
             f"{name} is no option, as everybody could read it with ps:"
             " set COSFS_SECRET_ID and COSFS_SECRET_KEY, or use passwd_file"
         )
-    known = (*_VALUED, *_FLAGS, *_KERNEL_FLAGS)
+    known = (*_VALUED, *_FLAGS, _WRITE_BACK, *_KERNEL_FLAGS)
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     raise ConfigError(
         f"there is no option {name!r}"

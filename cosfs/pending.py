@@ -18,6 +18,7 @@ from cosfs.clock import Clock
 from cosfs.errors import CosfsError
 from cosfs.exits import ExitCode, Failure
 from cosfs.statedir import Info, MountState, all_mounts
+from cosfs.store.writeback.leftover import LeftOver, drop_written, written_down
 from cosfs.units import moment_text, printable, size_text, table
 from cosfs.vfs.journal import Journal, peek
 from cosfs.vfs.pending import read_records
@@ -138,6 +139,11 @@ def _written_down(state: MountState, *, is_running: bool) -> list[Unstored]:
         )
         for kept in read_records(state.spool)
     ]
+    found += [
+        Unstored(one.kind, one.path, one.reason, one.since, size=one.size, file=one.file)
+        for one in _queued(state)
+        if one.is_refused or not is_running
+    ]
     try:
         attributes = peek(state.journal, "attributes")
         # Of a mount that runs, these are under way.
@@ -153,6 +159,13 @@ def _written_down(state: MountState, *, is_running: bool) -> list[Unstored]:
     ]
     found += [Unstored("metadata", path, f"to be put back: {later}", None) for path in overwrites]
     return found
+
+
+def _queued(state: MountState) -> list[LeftOver]:
+    try:
+        return written_down(state.write_back)
+    except CosfsError as error:
+        raise Failure(ExitCode.FAILED, str(error)) from error
 
 
 def _unfinished(file: Path) -> Unstored:
@@ -224,8 +237,14 @@ def _drop(place: Place, names: Sequence[str], clock: Clock, show: Say) -> Place:
 def _drop_here(state: MountState, chosen: Iterable[Unstored]) -> None:
     """Remove what the state folder of a mount that does not run says is pending."""
     tables = {"attributes": "attributes", "rename": "renames", "metadata": "overwrites"}
+    behind = [item for item in chosen if Path(item.file).parent.parent == state.write_back]
+    behind += [item for item in chosen if not item.file and item.kind not in tables]
+    if behind:
+        drop_written(state.write_back, _names(behind))
     journal = Journal(state.journal)
     for item in chosen:
+        if item in behind:
+            continue
         if item.kind == "content":
             Path(item.file).unlink(missing_ok=True)
             Path(item.file).with_suffix(".json").unlink(missing_ok=True)

@@ -21,6 +21,23 @@ def run(path: str, *, environ: Mapping[str, str], home: Path, clock: Clock) -> E
     Raises:
         Failure: ``path`` is in no mount that answers.
     """
+    mountpoint, inside = locate(path)
+    for state, _ in ask.find(mountpoint, environ, home):
+        try:
+            answer = ask.ask(state.folder, "refresh", path=inside)
+        except ask.NotRunning:
+            continue
+        clock.sleep(answer["kernel_ttl_s"])
+        return ExitCode.OK
+    raise Failure(ExitCode.USAGE, nobody_answers(mountpoint))
+
+
+def locate(path: str) -> tuple[str, str]:
+    """Return the mount point that holds ``path``, and what ``path`` is in that mount.
+
+    Raises:
+        Failure: it is in no mount.
+    """
     absolute = _resolved(path)
     mount = mounts.holding(absolute)
     if mount is None:
@@ -29,15 +46,7 @@ def run(path: str, *, environ: Mapping[str, str], home: Path, clock: Clock) -> E
     if mount is None:
         raise Failure(ExitCode.USAGE, f"{absolute} is not in a mount of cosfs")
     inside = "/" + os.path.relpath(absolute, mount.mountpoint)
-    inside = "/" if inside == "/." else inside
-    for state, _ in ask.find(mount.mountpoint, environ, home):
-        try:
-            answer = ask.ask(state.folder, "refresh", path=inside)
-        except ask.NotRunning:
-            continue
-        clock.sleep(answer["kernel_ttl_s"])
-        return ExitCode.OK
-    raise Failure(ExitCode.USAGE, nobody_answers(mount.mountpoint))
+    return mount.mountpoint, "/" if inside == "/." else inside
 
 
 def _resolved(path: str) -> str:

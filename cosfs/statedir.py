@@ -7,6 +7,8 @@ one folder per mount point and source::
     info.json     pid, mountpoint, bucket, prefix, started
     spool/        content that is being written, and content that could not be stored: that has
                   a record ID.json beside its ID.data, and the next mount takes it up
+    writeback/    with -o writeback: what waits to be stored, and its content; the next mount goes
+                  on with it
     journal.sqlite  attribute changes that are not sent yet; the next mount sends them
     left-…/       what a process that died was still writing, without a record: nobody was
                   promised that it is stored; goes only when a person drops it
@@ -93,6 +95,7 @@ class MountState:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.spool = folder / "spool"
+        self.write_back = folder / "writeback"
         self.journal = folder / "journal.sqlite"
         self.log_file = folder / "cosfs.log"
         self._lock: int | None = None
@@ -160,8 +163,9 @@ class MountState:
         for file in _files(self.spool):
             if _is_recorded(file):
                 continue
-            if file.stat().st_size == 0 or file.suffix != ".data":
-                # Made and not used, or half of a record.
+            status = file.stat()
+            if status.st_size == 0 or file.suffix != ".data" or status.st_nlink > 1:
+                # Made and not used, half of a record, or waiting to be stored.
                 file.unlink()
                 continue
             aside.mkdir(mode=0o700, exist_ok=True)

@@ -91,8 +91,22 @@ def _facts(status: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("files", f"{files['files']:,} open by {files['descriptors']:,} descriptors;"
          f" {files['dirty_files']:,} written and not stored yet"
          f" ({size_text(files['dirty_bytes'])})"),
+        *([("writeback", _queue(status["writeback"]))] if status["writeback"] else []),
         ("pending", _pending(pending, status["mountpoint"])),
     ]  # fmt: skip
+
+
+def _queue(queue: Mapping[str, Any]) -> str:
+    text = "nothing waits"
+    if queue["changes"]:
+        text = (
+            f"{queue['changes']:,} changes wait, {queue['files']:,} files of"
+            f" {size_text(queue['bytes'])} (at most {size_text(queue['limit'])}), the oldest for"
+            f" {span_text(queue['oldest_s'])}"
+        )
+    if queue["failed"]:
+        text += f"; {queue['failed']:,} were refused: see cosfs pending"
+    return text + (f"; the server is away: {queue['away']}" if queue["away"] else "")
 
 
 def _pending(pending: Mapping[str, int], mountpoint: str) -> str:

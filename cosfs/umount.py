@@ -12,9 +12,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from cosfs import ask, mounts
+from cosfs.clock import Clock
+from cosfs.errors import CosfsError
 from cosfs.exits import ExitCode, Failure
 from cosfs.holders import holders
 from cosfs.statedir import Info, MountState
+from cosfs.store.writeback.leftover import written_down
+from cosfs.units import size_text, span_text
 
 #: Seconds of silence before the user is told what takes so long; and between such lines.
 _PATIENCE_S = 3.0
@@ -28,11 +32,14 @@ def run(
     *,
     environ: Mapping[str, str],
     home: Path,
+    clock: Clock,
     say: Callable[[str], None],
+    patience_s: float | None = None,
 ) -> ExitCode:
     """Unmount; return once the mount's process has ended and everything is stored.
 
-    ``say`` gets lines for the user while there is something to wait for.
+    ``say`` gets lines for the user while there is something to wait for. After ``patience_s``
+    seconds it is not waited for any longer: the process goes on storing.
 
     Raises:
         Failure: it is busy, it is no mount of ours, or something is not stored.
@@ -59,7 +66,14 @@ def run(
             f"{where} is unmounted, but its process is not known here (was it mounted with another"
             " XDG_STATE_HOME or by another user?): whether all is stored, only its log can say",
         )
-    process.wait(lambda: say(f"waiting for process {found[1].pid}, which is storing"))
+    progress = _Progress(found[0], found[1].pid, clock)
+    if not process.wait(clock, patience_s, lambda: say(progress.line())):
+        if patience_s == 0:
+            say(f"{where} is unmounted; {progress.rest()}")
+            return ExitCode.OK
+        raise Failure(
+            ExitCode.FAILED, f"{where} is unmounted, not all is stored yet: {progress.rest()}"
+        )
     return _verdict(where, *found)
 
 
@@ -132,12 +146,72 @@ class _Process:
         except ProcessLookupError:
             self._descriptor = None
 
-    def wait(self, on_waiting: Callable[[], None]) -> None:
-        """Return when it has ended; call ``on_waiting`` every few seconds until then."""
+    def wait(
+        self, clock: Clock, patience_s: float | None, on_waiting: Callable[[], None]
+    ) -> bool:
+        """Return when it has ended, or with ``False`` after ``patience_s`` seconds.
+
+        Calls ``on_waiting`` every few seconds until then.
+        """
         if self._descriptor is None:
-            return
+            return True
         poll = select.poll()
         poll.register(self._descriptor, select.POLLIN)
-        while not poll.poll(_PATIENCE_S * 1000):
-            on_waiting()
-        os.close(self._descriptor)
+        end = None if patience_s is None else clock.monotonic() + patience_s
+        try:
+            while True:
+                pause = _PATIENCE_S
+                if end is not None:
+                    pause = min(pause, max(end - clock.monotonic(), 0.0))
+                if poll.poll(pause * 1000):
+                    return True
+                if end is not None and clock.monotonic() >= end:
+                    return False
+                on_waiting()
+        finally:
+            os.close(self._descriptor)
+
+
+class _Progress:
+    """How far a process has come with what waited when its mount went."""
+
+    def __init__(self, state: MountState, pid: int, clock: Clock) -> None:
+        self._state = state
+        self._pid = pid
+        self._clock = clock
+        self._began = clock.monotonic()
+        self._at_first = self._waiting()
+
+    def line(self) -> str:
+        """Return what is left, how fast it goes, and for how long."""
+        changes, size = self._waiting()
+        if not changes:
+            return f"waiting for process {self._pid}, which is storing"
+        passed = self._clock.monotonic() - self._began
+        done, sent = self._at_first[0] - changes, self._at_first[1] - size
+        if done <= 0 or passed <= 0:
+            return f"process {self._pid} stores {_amount(changes, size)}"
+        left_s = changes / (done / passed)
+        if sent > 0:
+            left_s = max(left_s, size / (sent / passed))
+        return (
+            f"process {self._pid} stores {_amount(changes, size)}, {size_text(int(sent / passed))}"
+            f" and {done / passed:.0f} changes a second, {span_text(left_s)} to go"
+        )
+
+    def rest(self) -> str:
+        """Return what the process goes on with."""
+        changes, size = self._waiting()
+        return f"process {self._pid} goes on storing {_amount(changes, size)}"
+
+    def _waiting(self) -> tuple[int, int]:
+        """Return how many changes wait, and how many bytes."""
+        try:
+            waiting = [one for one in written_down(self._state.write_back) if not one.is_refused]
+        except CosfsError:
+            return 0, 0
+        return len(waiting), sum(one.size for one in waiting)
+
+
+def _amount(changes: int, size: int) -> str:
+    return f"{changes:,} changes ({size_text(size)})"

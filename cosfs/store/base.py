@@ -13,6 +13,11 @@ has stored attributes, and no stat is needed. The file system makes the mark bef
 first attributes of a name in the folder. The mark also holds what the folder itself has beyond
 ``biz_attr``: its own attributes and its other properties.
 
+**Later changes.** A store may keep changes on the local disk and make them a little later, in the
+order in which they were asked for as far as names are concerned. It then shows them at once to its
+caller, and ``settle`` waits for them. The ``base`` of a change is what the caller believes to be
+there: who knows does not ask, and what is made later finds out whether it is still true.
+
 A change whose answer was lost is settled inside the store by looking, so an exception of a changing
 method means: either not done, or (``Unavailable`` only) nobody could find out.
 """
@@ -22,7 +27,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from cosfs.model import Entry, ListPage, Metadata, Source, Version
+from cosfs.model import Base, Entry, ListPage, Metadata, Scope, Source, Version
 
 _NOTHING = Metadata()
 
@@ -71,11 +76,14 @@ class Store(Protocol):
         """
         ...
 
-    def mark_folder(self, folder: str, holding: Metadata = _NOTHING) -> bool:
+    def mark_folder(
+        self, folder: str, holding: Metadata = _NOTHING, *, base: Base | None = None
+    ) -> bool:
         """Mark ``folder``, which may be the root: names in it may have stored attributes from now.
 
         Returns whether the mark was made, with what it is to be ``holding`` of the folder's own
-        attributes and properties; an existing mark stays as it is. Cost: 1 request.
+        attributes and properties; an existing mark stays as it is. ``base`` is of the mark.
+        Cost: 1 request.
         """
         ...
 
@@ -111,6 +119,7 @@ class Store(Protocol):
         metadata: Metadata,
         create_only: bool = False,
         staging: Callable[[str], None] = ignore,
+        base: Base | None = None,
     ) -> Entry:
         """Store ``source`` with ``metadata`` under ``path``, atomically; return the new entry.
 
@@ -131,8 +140,10 @@ class Store(Protocol):
         """
         ...
 
-    def move_file(self, old: str, new: str, *, overwrite: bool) -> None:
-        """Rename a file; content and metadata travel with it.
+    def move_file(
+        self, old: str, new: str, *, overwrite: bool, base: Base | None = None
+    ) -> None:
+        """Rename a file; content and metadata travel with it. ``base`` is of ``old``.
 
         Raises:
             NotFound: no file at ``old``.
@@ -141,11 +152,13 @@ class Store(Protocol):
         """
         ...
 
-    def delete_file(self, path: str) -> None:
+    def delete_file(self, path: str, *, base: Base | None = None) -> None:
         """Remove a file. Raises ``NotFound``. Cost: 1 request."""
         ...
 
-    def make_folder(self, path: str, *, biz_attr: bytes = b"") -> Entry:
+    def make_folder(
+        self, path: str, *, biz_attr: bytes = b"", base: Base | None = None
+    ) -> Entry:
         """Create a folder. Raises ``AlreadyExists`` if it really exists. Cost: 1 request."""
         ...
 
@@ -184,6 +197,14 @@ class Store(Protocol):
             InvalidArgument: the name or the value is not one this store can hold.
             NotPermitted: a fact, or a name that is reserved.
             AttributesTooLarge: the value is longer than the server takes.
+        """
+        ...
+
+    def settle(self, path: str, scope: Scope = Scope.NAME) -> None:
+        """Return when the server holds every change that was made at ``path``.
+
+        Raises what stands in the way of one. Cost: that of what is not stored yet; none in a store
+        that makes changes at once.
         """
         ...
 

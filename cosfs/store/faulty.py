@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from cosfs import paths
 from cosfs.errors import TruncatedBody
-from cosfs.model import Entry, ListPage, Metadata, Source, Version
+from cosfs.model import Base, Entry, ListPage, Metadata, Scope, Source, Version
 from cosfs.store.base import Store, ignore
 
 T = TypeVar("T")
@@ -140,8 +140,14 @@ class FaultyStore:
     def stat_mark(self, folder: str) -> Metadata:
         return self._run("stat_mark", lambda: self._inner.stat_mark(folder), folder)
 
-    def mark_folder(self, folder: str, holding: Metadata = _NOTHING) -> bool:
-        return self._run("mark_folder", lambda: self._inner.mark_folder(folder, holding), folder)
+    def mark_folder(
+        self, folder: str, holding: Metadata = _NOTHING, *, base: Base | None = None
+    ) -> bool:
+        return self._run(
+            "mark_folder",
+            lambda: self._inner.mark_folder(folder, holding, base=base),
+            folder,
+        )
 
     def list_page(self, folder: str, *, prefix: str = "", cursor: str = "") -> ListPage:
         return self._run(
@@ -171,26 +177,41 @@ class FaultyStore:
         metadata: Metadata,
         create_only: bool = False,
         staging: Callable[[str], None] = ignore,
+        base: Base | None = None,
     ) -> Entry:
         return self._run(
             "write_file",
             lambda: self._inner.write_file(
-                path, source, metadata=metadata, create_only=create_only, staging=staging
+                path,
+                source,
+                metadata=metadata,
+                create_only=create_only,
+                staging=staging,
+                base=base,
             ),
             path,
         )
 
-    def move_file(self, old: str, new: str, *, overwrite: bool) -> None:
+    def move_file(
+        self, old: str, new: str, *, overwrite: bool, base: Base | None = None
+    ) -> None:
         self._run(
-            "move_file", lambda: self._inner.move_file(old, new, overwrite=overwrite), old, new
+            "move_file",
+            lambda: self._inner.move_file(old, new, overwrite=overwrite, base=base),
+            old,
+            new,
         )
 
-    def delete_file(self, path: str) -> None:
-        self._run("delete_file", lambda: self._inner.delete_file(path), path)
+    def delete_file(self, path: str, *, base: Base | None = None) -> None:
+        self._run("delete_file", lambda: self._inner.delete_file(path, base=base), path)
 
-    def make_folder(self, path: str, *, biz_attr: bytes = b"") -> Entry:
+    def make_folder(
+        self, path: str, *, biz_attr: bytes = b"", base: Base | None = None
+    ) -> Entry:
         return self._run(
-            "make_folder", lambda: self._inner.make_folder(path, biz_attr=biz_attr), path
+            "make_folder",
+            lambda: self._inner.make_folder(path, biz_attr=biz_attr, base=base),
+            path,
         )
 
     def delete_folder(
@@ -207,6 +228,9 @@ class FaultyStore:
 
     def check_property(self, path: str, name: str, value: bytes) -> None:
         self._inner.check_property(path, name, value)
+
+    def settle(self, path: str, scope: Scope = Scope.NAME) -> None:
+        self._run("settle", lambda: self._inner.settle(path, scope), path)
 
     def close(self) -> None:
         self._inner.close()

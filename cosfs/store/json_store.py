@@ -23,7 +23,7 @@ from cosfs.errors import (
     UnfinishedUpload,
 )
 from cosfs.jsonapi.bucket import BucketClient
-from cosfs.model import Entry, Kind, ListPage, Metadata, Source, Version
+from cosfs.model import Base, Entry, Kind, ListPage, Metadata, Scope, Source, Version
 from cosfs.store import content, properties, spelling
 from cosfs.store.base import ignore
 from cosfs.store.json_entries import Showcase, VersionMarks, file_entry, spelling_of
@@ -86,7 +86,9 @@ class JsonStore:
     def stat_mark(self, folder: str) -> Metadata:
         return self._folders.stat_mark(folder)
 
-    def mark_folder(self, folder: str, holding: Metadata = _NOTHING) -> bool:
+    def mark_folder(
+        self, folder: str, holding: Metadata = _NOTHING, *, base: Base | None = None
+    ) -> bool:
         return self._folders.mark(folder, holding)
 
     def list_page(self, folder: str, *, prefix: str = "", cursor: str = "") -> ListPage:
@@ -124,6 +126,7 @@ class JsonStore:
         metadata: Metadata,
         create_only: bool = False,
         staging: Callable[[str], None] = ignore,
+        base: Base | None = None,
     ) -> Entry:
         key = self._keys.file(path)
         # Only this attempt knows the nonce: after a lost answer it tells whose file is there.
@@ -134,16 +137,20 @@ class JsonStore:
         held = spelling.read(wanted)
         return Entry(Kind.FILE, source.size, now_ns, now_ns, digest=digest, metadata=held)
 
-    def move_file(self, old: str, new: str, *, overwrite: bool) -> None:
+    def move_file(
+        self, old: str, new: str, *, overwrite: bool, base: Base | None = None
+    ) -> None:
         old_key, new_key = self._keys.file(old), self._keys.file(new)
         self._uploader.clearing(
             new_key, lambda: self._bucket.move_file(old_key, new_key, overwrite=overwrite)
         )
 
-    def delete_file(self, path: str) -> None:
+    def delete_file(self, path: str, *, base: Base | None = None) -> None:
         self._bucket.delete_file(self._keys.file(path))
 
-    def make_folder(self, path: str, *, biz_attr: bytes = b"") -> Entry:
+    def make_folder(
+        self, path: str, *, biz_attr: bytes = b"", base: Base | None = None
+    ) -> Entry:
         return self._folders.make(path, biz_attr)
 
     def delete_folder(
@@ -159,6 +166,9 @@ class JsonStore:
 
     def check_property(self, path: str, name: str, value: bytes) -> None:
         properties.check(path, name, value)
+
+    def settle(self, path: str, scope: Scope = Scope.NAME) -> None:
+        """Nothing is left: every change is made before its call returns."""
 
     def close(self) -> None:
         """Nothing to give back: the client belongs to whoever made it."""

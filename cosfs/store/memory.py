@@ -27,7 +27,7 @@ from cosfs.errors import (
     ObjectChanged,
     SameContentExists,
 )
-from cosfs.model import Entry, Kind, ListPage, Metadata, Source, Version
+from cosfs.model import Base, Entry, Kind, ListPage, Metadata, Scope, Source, Version
 from cosfs.store import content, properties, spelling
 from cosfs.store.base import ignore
 from cosfs.store.memory_objects import (
@@ -153,9 +153,11 @@ class MemoryStore:
         with self._lock:
             return _metadata_of(self._look(mark_key(folder), folder))
 
-    def mark_folder(self, folder: str, holding: Metadata = _NOTHING) -> bool:
+    def mark_folder(
+        self, folder: str, holding: Metadata = _NOTHING, *, base: Base | None = None
+    ) -> bool:
         key = mark_key(folder)
-        _own, other = _split(_held(folder, holding, is_folder=True))
+        _own, other = spelling.split(spelling.held(folder, holding, is_folder=True))
         self._begin("mark_folder", folder)
         with self._lock:
             if self._objects.get(key) is not None:
@@ -204,9 +206,10 @@ class MemoryStore:
         metadata: Metadata,
         create_only: bool = False,
         staging: Callable[[str], None] = ignore,
+        base: Base | None = None,
     ) -> Entry:
         key = file_key(path)
-        held = _held(path, metadata)
+        held = spelling.held(path, metadata)
         self._begin("write_file", path)
         data = b"".join(content.chunks(source))
         now_ns = self._now_ns()
@@ -220,7 +223,9 @@ class MemoryStore:
             self._put(key, Object(_with_facts(entry), data))
         return entry
 
-    def move_file(self, old: str, new: str, *, overwrite: bool) -> None:
+    def move_file(
+        self, old: str, new: str, *, overwrite: bool, base: Base | None = None
+    ) -> None:
         old_key, new_key = file_key(old), file_key(new)
         self._begin("move_file", old)
         with self._lock:
@@ -232,16 +237,18 @@ class MemoryStore:
             self._put(old_key, None)
             self._put(new_key, Object(_with_facts(entry), found.data))
 
-    def delete_file(self, path: str) -> None:
+    def delete_file(self, path: str, *, base: Base | None = None) -> None:
         key = file_key(path)
         self._begin("delete_file", path)
         with self._lock:
             self._look(key, path)
             self._put(key, None)
 
-    def make_folder(self, path: str, *, biz_attr: bytes = b"") -> Entry:
+    def make_folder(
+        self, path: str, *, biz_attr: bytes = b"", base: Base | None = None
+    ) -> Entry:
         key = folder_key(path)
-        held = _held(path, Metadata({properties.BIZ_ATTR: biz_attr}), is_folder=True)
+        held = spelling.held(path, Metadata({properties.BIZ_ATTR: biz_attr}), is_folder=True)
         self._begin("make_folder", path)
         made = self._new_folder(held)
         with self._lock:
@@ -269,10 +276,10 @@ class MemoryStore:
             self._put(key, None)
 
     def set_metadata(self, path: str, entry: Entry, metadata: Metadata) -> None:
-        held = _held(path, metadata, is_folder=entry.is_folder)
+        held = spelling.held(path, metadata, is_folder=entry.is_folder)
         known = entry.metadata
         if known is not None:
-            known = _held(path, known, is_folder=entry.is_folder)
+            known = spelling.held(path, known, is_folder=entry.is_folder)
             if (known.properties, known.attributes) == (held.properties, held.attributes):
                 return
         if entry.is_folder:
@@ -286,6 +293,9 @@ class MemoryStore:
     def check_property(self, path: str, name: str, value: bytes) -> None:
         properties.check(path, name, value)
 
+    def settle(self, path: str, scope: Scope = Scope.NAME) -> None:
+        """Nothing is left: every change is made before its call returns."""
+
     def close(self) -> None:
         self._closed = True
 
@@ -295,8 +305,8 @@ class MemoryStore:
         self, path: str, entry: Entry, known: Metadata | None, held: Metadata
     ) -> None:
         key = folder_key(path)
-        own, other = _split(held)
-        own_known, other_known = (None, None) if known is None else _split(known)
+        own, other = spelling.split(held)
+        own_known, other_known = (None, None) if known is None else spelling.split(known)
         if not key and own != (own_known or _NOTHING):
             raise NotSupported(path, hint="the root has no biz_attr")
         mark = mark_key(path) if other != other_known else None
@@ -355,25 +365,6 @@ class MemoryStore:
         if found is None:
             return Entry(Kind.FOLDER, implied=True)
         return replace(found.entry, metadata=None)
-
-
-def _held(path: str, metadata: Metadata, *, is_folder: bool = False) -> Metadata:
-    """Return what is left of ``metadata`` on a server. Raises ``AttributesTooLarge``."""
-    if is_folder:
-        spelling.spell_folder(path, metadata)
-        kept = properties.settled(metadata.properties)
-    else:
-        spelt = spelling.spell(path, metadata)
-        properties.check_size(path, spelt)
-        kept = properties.read(spelt)
-    return Metadata(MappingProxyType(kept), attributes=metadata.attributes)
-
-
-def _split(held: Metadata) -> tuple[Metadata, Metadata]:
-    """Return what a folder has itself, its ``biz_attr``, and what its mark has."""
-    text = held.properties.get(properties.BIZ_ATTR)
-    own = _NOTHING.with_property(properties.BIZ_ATTR, text)
-    return own, held.with_property(properties.BIZ_ATTR, None)
 
 
 def _metadata_of(found: Object) -> Metadata:

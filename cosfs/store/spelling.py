@@ -115,6 +115,30 @@ def read_mark(text: str) -> Metadata:
     )
 
 
+def held(path: str, metadata: Metadata, *, is_folder: bool = False) -> Metadata:
+    """Return what is left of ``metadata`` once a server holds it, without facts.
+
+    Raises:
+        InvalidArgument: a value cannot be.
+        AttributesTooLarge: more than a server takes where there was nothing before.
+    """
+    if is_folder:
+        spell_folder(path, metadata)
+        kept = properties.settled(metadata.properties)
+    else:
+        spelling = spell(path, metadata)
+        properties.check_size(path, spelling)
+        kept = properties.read(spelling)
+    return Metadata(MappingProxyType(kept), attributes=metadata.attributes)
+
+
+def split(metadata: Metadata) -> tuple[Metadata, Metadata]:
+    """Return what a folder has itself, its ``biz_attr``, and what its mark has."""
+    text = metadata.properties.get(BIZ_ATTR)
+    own = Metadata().with_property(BIZ_ATTR, text)
+    return own, metadata.with_property(BIZ_ATTR, None)
+
+
 def _name_to_text(path: str, name: str) -> str:
     return properties.to_plain(properties.raw_name(path, name))
 

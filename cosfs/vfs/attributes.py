@@ -21,7 +21,7 @@ from cosfs import paths
 from cosfs.clock import Clock
 from cosfs.config import AttrsOption
 from cosfs.errors import CosfsError, NotFound, Transient, Unavailable
-from cosfs.model import Attributes, Entry, Metadata
+from cosfs.model import Attributes, Base, Entry, Metadata
 from cosfs.store.base import Store
 from cosfs.vfs.catalog import Catalog
 from cosfs.vfs.journal import AttributeJournal, Pending
@@ -55,7 +55,10 @@ class AttributeKeeper:
         clock: Clock,
         executor: Executor,
         attrs: AttrsOption,
+        *,
+        at_once: bool = False,
     ) -> None:
+        """``at_once``: the store joins changes itself, and takes them without a request."""
         self._store = store
         self._catalog = catalog
         self._journal = journal
@@ -64,6 +67,7 @@ class AttributeKeeper:
         self._executor = executor
         #: Whether attributes are stored at all.
         self.is_on = attrs != "none"
+        self._at_once = at_once
         #: Tells of a path whose content is about to be stored, and its attributes with it.
         self.travels: Callable[[str], bool] = lambda _path: False
         #: Why the last attempt to send a name's changes failed.
@@ -94,15 +98,41 @@ class AttributeKeeper:
         """Note a change of a file or folder that the store holds; journaled when this returns."""
         if not self.is_on or attributes == _NOTHING:
             return
+        if self._at_once and self._sent_at_once(path, attributes):
+            return
         self._journal.note(path, attributes, self._clock.monotonic())
         with self._wake:
             self._wake.notify()
 
+    def _sent_at_once(self, path: str, attributes: Attributes) -> bool:
+        """Give a change to the store if nothing has to be asked for that; tell whether it was."""
+        if self._journal.get(path) is not None or self.travels(path):
+            return False
+        cache = self._catalog.cache
+        entry = cache.peek(path)
+        if not isinstance(entry, Entry):
+            return False
+        if entry.is_folder:
+            mark = cache.mark(path)
+            is_known = mark is False or isinstance(mark, Metadata)
+        else:
+            is_known = cache.metadata(path, entry.version) is not None
+        if not is_known or (path != paths.ROOT and cache.mark(paths.parent(path)) is None):
+            return False
+        try:
+            with self._locks.holding(path):
+                self._send(path, entry, attributes)
+        except CosfsError as error:
+            log.debug("attributes of %r are not given to the store: %s", path, error)
+            return False
+        return True
+
     def ensure_mark(self, folder: str) -> None:
         """Mark ``folder`` before a name in it gets stored attributes. Cost: 0, or 1 once."""
-        if not self.is_on or self._catalog.cache.mark(folder) not in (None, False):
+        known = self._catalog.cache.mark(folder)
+        if not self.is_on or known not in (None, False):
             return
-        if self._store.mark_folder(folder):
+        if self._store.mark_folder(folder, base=None if known is None else Base()):
             self._catalog.cache.put_mark(folder, Metadata())
         else:
             self._catalog.cache.put_mark(folder, True)
@@ -158,6 +188,13 @@ class AttributeKeeper:
         """Send everything, several at a time; return what could not be sent and why."""
         return self._send_several(list(self._journal.all() if only is None else only))
 
+    def send_below(self, top: str) -> None:
+        """Send what is not sent of ``top`` and everything below. Raises ``CosfsError``."""
+        several = [path for path in self._journal.all() if _is_at_or_below(path, top)]
+        failures = self._send_several(several)
+        if failures:
+            raise failures[0][1]
+
     def all_unsent(self) -> list[tuple[str, float | None, str]]:
         """Return the paths with unsent changes, since when (Unix seconds), and why."""
         offset = self._clock.wall() - self._clock.monotonic()
@@ -188,7 +225,7 @@ class AttributeKeeper:
         if entry.is_folder:
             if self._catalog.cache.mark(path) is False:
                 wanted = Metadata().with_attributes(changes)
-                if self._store.mark_folder(path, wanted):
+                if self._store.mark_folder(path, wanted, base=Base()):
                     self._catalog.cache.put_mark(path, wanted)
                     return
                 self._catalog.cache.put_mark(path, True)
@@ -278,3 +315,7 @@ class AttributeKeeper:
     def _note_refusal(self, path: str, error: CosfsError) -> CosfsError:
         self._refusals[path] = reason_of(error)
         return error
+
+
+def _is_at_or_below(path: str, top: str) -> bool:
+    return path == top or paths.is_inside(path, top)

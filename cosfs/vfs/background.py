@@ -87,6 +87,7 @@ class PatientStore:
         self.set_metadata = store.set_metadata
         self.check_property = store.check_property
         self.write_file = store.write_file
+        self.settle = store.settle
         self.close = store.close
 
     def stat_file(self, path: str) -> Entry:

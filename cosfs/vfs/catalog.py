@@ -16,7 +16,7 @@ from typing import Final
 from cosfs import interrupts, paths
 from cosfs.config import AttrsOption
 from cosfs.errors import NotFound, StoreError, Unavailable
-from cosfs.model import Attributes, Entry, Kind, ListPage, Metadata
+from cosfs.model import Attributes, Base, Entry, Kind, ListPage, Metadata
 from cosfs.store.base import Store
 from cosfs.vfs.metacache import MetaCache, Unknown
 from cosfs.vfs.singleflight import SingleFlight
@@ -173,13 +173,18 @@ class Catalog:
             self._ahead.asked(path)
         return self._refinements.run(path, lambda: self._ask_attributes(path, entry))
 
+    def base(self, path: str) -> Base | None:
+        """Return what is believed to be at ``path``, where anything is. Cost: none."""
+        known = self.cache.peek(path)
+        return Base(known) if isinstance(known, Entry) else None
+
     def move_file(self, old: str, new: str, *, overwrite: bool) -> None:
         """Let the store move a file; when nobody could find out whether it did, look once more.
 
         Files that are open must follow it, or they would be stored under a name of the past.
         """
         try:
-            self._store.move_file(old, new, overwrite=overwrite)
+            self._store.move_file(old, new, overwrite=overwrite, base=self.base(old))
         except Unavailable:
             try:
                 is_moved = self._stat_file(old) is None and self._stat_file(new) is not None

@@ -20,7 +20,7 @@ from cosfs import interrupts, paths
 from cosfs.clock import Clock
 from cosfs.config import CacheOptions, DataOptions, ViewOptions
 from cosfs.errors import IsFolder, NotFound, Stale, StoreFailed
-from cosfs.model import Entry, Kind, Metadata
+from cosfs.model import Entry, Kind, Metadata, Scope
 from cosfs.store.base import Store
 from cosfs.vfs.attributes import AttributeKeeper
 from cosfs.vfs.attrs import AttrsBuilder, inode
@@ -112,6 +112,7 @@ class FileSystem:
             clock,
             changes,
             cache.attrs,
+            at_once=data.write_back.is_on,
         )
         services = Services(
             store,
@@ -150,7 +151,8 @@ class FileSystem:
             self._journal,
             clock,
         )
-        self._snapshots: HandleTable[Sequence[DirEntry]] = HandleTable()
+        #: Of open folders: the path, and the names.
+        self._snapshots: HandleTable[tuple[str, Sequence[DirEntry]]] = HandleTable()
         self._is_stopped = False
 
     @property
@@ -234,24 +236,23 @@ class FileSystem:
             for name, entry in listing.items()
         }
         types.update(dict.fromkeys(self._files.unstored_in(path), stat.S_IFREG))
-        return self._snapshots.add(
-            [
-                DirEntry(name, inode(paths.join(path, name)), type_bits)
-                for name, type_bits in sorted(types.items())
-            ]
-        )
+        snapshot = [
+            DirEntry(name, inode(paths.join(path, name)), type_bits)
+            for name, type_bits in sorted(types.items())
+        ]
+        return self._snapshots.add((path, snapshot))
 
     def readdir(self, fh: int) -> Sequence[DirEntry]:
         """Return the snapshot, without ``.`` and ``..``. Cost: none."""
-        return self._snapshots.get(fh)
+        return self._snapshots.get(fh)[1]
 
     def releasedir(self, fh: int) -> None:
         """Drop the snapshot."""
         self._snapshots.remove(fh)
 
     def fsyncdir(self, fh: int) -> None:
-        """Do nothing: a change of a folder is stored before the call that made it returns."""
-        self._snapshots.get(fh)
+        """Return when the store holds the names of the folder as they are."""
+        self._store.settle(self._snapshots.get(fh)[0], Scope.FOLDER)
 
     # -- names -------------------------------------------------------------------------------
 
@@ -474,6 +475,12 @@ class FileSystem:
         file = self._files.descriptor(fh).file
         if not file.removed:
             self._keeper.send(file.path)
+            self._store.settle(file.path)
+
+    def settle(self, path: str) -> None:
+        """Return when all at ``path`` and below that was closed is stored. Raises why it is not."""
+        self._keeper.send_below(path)
+        self._store.settle(path, Scope.TREE)
 
     def release(self, fh: int) -> None:
         """The last duplicate of a descriptor is gone; nobody is told how this ends."""

@@ -13,7 +13,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from cosfs import paths
 from cosfs.errors import AlreadyExists, FolderNotEmpty, NotFound, StoreError
-from cosfs.model import Entry, Kind, Metadata
+from cosfs.model import Base, Entry, Kind, Metadata
 from cosfs.store.base import Store
 from cosfs.vfs.catalog import Catalog, split_folder_metadata
 from cosfs.vfs.files import OpenFiles
@@ -59,7 +59,7 @@ class Folders:
     def make(self, path: str) -> Entry:
         """Create a folder. Raises ``AlreadyExists``. Cost: 1."""
         with self._catalog.unsure_if_lost(path):
-            entry = self._store.make_folder(path)
+            entry = self._store.make_folder(path, base=Base())
         self._catalog.cache.put_new_folder(path, entry)
         return entry
 
@@ -85,7 +85,7 @@ class Folders:
         entry = self._catalog.cache.lookup(path)
         if isinstance(entry, Entry) and entry.implied:
             try:
-                self._store.make_folder(path)
+                self._store.make_folder(path, base=Base())
             except AlreadyExists:
                 log.debug("folder %s has a marker by now", path)
             self._catalog.cache.put(path, replace(entry, implied=False))
@@ -175,7 +175,7 @@ class Folders:
         text = own.properties.get("biz_attr", b"")
         is_marked = self._catalog.cache.mark(old) is not False
         try:
-            self._catalog.cache.put(new, self._store.make_folder(new, biz_attr=text))
+            self._catalog.cache.put(new, self._store.make_folder(new, biz_attr=text, base=Base()))
         except AlreadyExists:
             there = self._store.stat_folder(new)
             self._store.set_metadata(new, there, own)

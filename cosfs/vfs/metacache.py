@@ -119,6 +119,11 @@ class MetaCache:
             self._count(isinstance(known, Unknown))
             return known
 
+    def peek(self, path: str) -> Entry | Unknown | None:
+        """Return what ``lookup`` does, for whom that is no question of a program."""
+        with self._lock:
+            return self._lookup(path)
+
     def listing(self, folder: str) -> dict[str, Entry] | None:
         """Return a snapshot of the complete listing of ``folder``, or ``None``."""
         with self._lock:

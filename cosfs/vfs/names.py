@@ -21,7 +21,7 @@ from cosfs.errors import (
     ObjectChanged,
     StoreError,
 )
-from cosfs.model import Attributes, BytesSource, Entry, Metadata
+from cosfs.model import Attributes, Base, BytesSource, Entry, Metadata
 from cosfs.store.base import Store
 from cosfs.vfs.attributes import AttributeKeeper
 from cosfs.vfs.attrs import AttrsBuilder
@@ -137,6 +137,7 @@ class Names:
                 BytesSource(content),
                 metadata=Metadata(attributes=attributes),
                 create_only=True,
+                base=Base(),
             )
         self._keeper.gone(path)
         self._cache.put(path, entry)
@@ -169,7 +170,7 @@ class Names:
             return
         with self._locks.holding(path), self._catalog.unsure_if_lost(path):
             try:
-                self._store.delete_file(path)
+                self._store.delete_file(path, base=self._catalog.base(path))
             except NotFound:
                 self._cache.remove(path)
                 raise

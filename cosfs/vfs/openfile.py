@@ -37,7 +37,7 @@ from cosfs.errors import (
     StoreError,
     StoreFailed,
 )
-from cosfs.model import Attributes, Entry, Metadata, Version
+from cosfs.model import Attributes, Base, Entry, Metadata, Version
 from cosfs.store.base import Store
 from cosfs.vfs.attributes import AttributeKeeper
 from cosfs.vfs.blocks import BLOCK_SIZE, BlockCache
@@ -347,8 +347,14 @@ class OpenFile:
             journal.put("staged", place, {"path": path})
             staged.append(place)
 
+        is_needed = not self._blind and self._services.check_overwrites
         entry = self._services.store.write_file(
-            path, spool, metadata=metadata, create_only=self.exclusive, staging=staging
+            path,
+            spool,
+            metadata=metadata,
+            create_only=self.exclusive,
+            staging=staging,
+            base=Base(self.entry, is_needed=is_needed),
         )
         # After a failure they stay: whether the store could take back what it had is not known.
         for place in staged:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -45,6 +46,7 @@ class Spool:
         self.size = 0
         self.present = Extents()
         self._trail = Trail()
+        self._is_shared = False
         try:
             self._fd, name = tempfile.mkstemp(prefix="", suffix=".data", dir=folder)
         except OSError as error:
@@ -64,6 +66,7 @@ class Spool:
         except OSError as error:
             raise _translated(error, path) from error
         spool.file = file
+        spool._is_shared = False
         spool.size = os.fstat(spool._fd).st_size
         spool.present = Extents()
         at = 0
@@ -100,8 +103,35 @@ class Spool:
         """Return the digests of the whole; reads what was not written from front to back."""
         return self._trail.read(self)
 
+    def share(self, target: Path) -> None:
+        """Let ``target`` be a file with this content, which no later change reaches.
+
+        The two are one file until the next change here. Raises ``OSError``.
+        """
+        os.link(self.file, target)
+        self._is_shared = True
+
+    def _own(self) -> None:
+        """Go on with a copy of what was shared, as it is to be changed."""
+        if not self._is_shared:
+            return
+        draft = self.file.with_suffix(".own")
+        try:
+            shutil.copyfile(self.file, draft)
+            draft.chmod(0o600)
+            descriptor = os.open(draft, os.O_RDWR | os.O_CLOEXEC)
+            draft.rename(self.file)
+        except OSError as error:
+            draft.unlink(missing_ok=True)
+            raise _translated(error, self._path) from error
+        # The number stays, as others may be reading by it.
+        os.dup2(descriptor, self._fd, inheritable=False)
+        os.close(descriptor)
+        self._is_shared = False
+
     def write(self, offset: int, data: bytes) -> None:
         """Put ``data`` at ``offset``; bytes between the old end and ``offset`` become zeros."""
+        self._own()
         end = offset + len(data)
         view = memoryview(data)
         self._trail.rewind(offset)
@@ -132,6 +162,7 @@ class Spool:
 
     def truncate(self, length: int) -> None:
         """Make the file ``length`` bytes long; what is added are zeros."""
+        self._own()
         old = self.size
         self._trail.rewind(length)
         self._resize(length)

@@ -48,32 +48,39 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "statedir": (*LEAVES, "vfs.types"),
     "daemon": ("exits",),
     "holders": (),
-    "umount": ("ask", "exits", "holders", "mounts", "statedir"),
+    "umount": (
+        *LEAVES,
+        "ask", "exits", "holders", "mounts", "statedir", "store.writeback.leftover", "units",
+    ),
     # The socket of a running mount, which does not know what is asked, and asking it.
     "control": ("errors",),
     "ask": (*LEAVES, "control", "mounts", "statedir"),
     # What a mount answers is put together at the root; what a command does with it is its own.
     "answers": (
         *LEAVES,
-        "control", "jsonapi.replies", "mountopts", "statedir", "vfs.filesystem", "vfs.types",
+        "control", "jsonapi.replies", "mountopts", "statedir",
+        "store.writeback.leftover", "store.writeback.store", "vfs.filesystem", "vfs.types",
     ),
     "units": (),
     "status": ("ask", "exits", "mountopts", "mounts", "units"),
     "refresh": ("ask", "clock", "exits", "mounts", "status"),
+    "flush": ("ask", "exits", "refresh", "status"),
     "pending": (
         *LEAVES,
-        "ask", "exits", "mounts", "statedir", "units", "vfs.journal", "vfs.pending", "vfs.types",
+        "ask", "exits", "mounts", "statedir", "store.writeback.leftover", "units",
+        "vfs.journal", "vfs.pending", "vfs.types",
     ),
     "mount": (
         *LEAVES,
         "answers", "control", "daemon", "exits", "fuse", "jsonapi.client", "jsonapi.replies",
         "logs", "mountopts", "mounts", "statedir",
-        "store.base", "store.json_store", "store.names", "vfs.filesystem",
+        "store.base", "store.json_store", "store.names", "store.writeback", "units",
+        "vfs.filesystem", "vfs.types",
     ),
     # The command line may start the local server, which is an island otherwise.
     "cli": (
         "clock", "errors", "exits", "version",
-        "mount", "pending", "refresh", "server.command", "status", "umount",
+        "flush", "mount", "pending", "refresh", "server.command", "status", "umount",
     ),
     "__main__": ("cli",),
     "server": (),

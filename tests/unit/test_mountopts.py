@@ -77,6 +77,7 @@ def test_size(text: str, size: int) -> None:
 def test_a_mount_tells_its_options_as_they_are_given() -> None:
     text = "ttl=5,attrs=all,memory=64,parallel=3,excl=open,overwrite=always"
     text += ",content_type=auto,log_level=debug"
+    text += ",writeback=sync,writeback_size=2097152,writeback_delay=0.5"
     given = f"{text},appid=125,timeout=7,uid=1,gid=2,umask=027,names=raw,log_file=/x,size=1048576"
     told = describe(parse(given, "ro,nonempty,allow_other"))
     flags = {name for name, value in told.items() if value is True}
@@ -167,3 +168,12 @@ def test_a_secret_is_no_option_and_is_not_repeated(name: str) -> None:
         parse(f"{name}=HUSHHUSH")
     assert "COSFS_SECRET_KEY" in str(caught.value)
     assert "HUSH" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "mode"), [("", "off"), ("writeback", "on"), ("writeback=sync", "sync")]
+)
+def test_write_back_takes_a_value_or_none(text: str, mode: str) -> None:
+    assert parse(text).data.write_back.mode == mode
+    with pytest.raises(ConfigError, match="writeback=never"):
+        parse("writeback=never")

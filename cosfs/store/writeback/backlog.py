@@ -1,0 +1,443 @@
+"""Owns what waits to be made at the server, and who waits for it; must not know how it is made.
+
+One lock guards the queue, the view and the journal. It is held for a statement of the journal, and
+never while the server is asked.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from cosfs import interrupts
+from cosfs.clock import Clock
+from cosfs.config import WriteBackOptions
+from cosfs.errors import AlreadyExists, CosfsError, FsError, ObjectChanged, StoreError
+from cosfs.model import Scope
+from cosfs.store.writeback.content import ContentFolder
+from cosfs.store.writeback.folding import Folding
+from cosfs.store.writeback.journal import Journal
+from cosfs.store.writeback.operation import Kind, Operation, State
+from cosfs.store.writeback.queue import Queue
+from cosfs.store.writeback.recent import Recent
+from cosfs.store.writeback.sender import may_pass
+from cosfs.store.writeback.view import Node, View
+
+log = logging.getLogger(__name__)
+
+#: Pauses between attempts while the server is away.
+_FIRST_PAUSE_S: Final = 1.0
+_LONGEST_PAUSE_S: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class BacklogUsage:
+    """What waits: ``changes`` in all, of which ``files`` have content, of ``bytes``.
+
+    ``oldest_s`` is how long the oldest waits. ``failed`` were refused by the server. ``away`` says
+    why the server cannot be reached at the moment, "" if it can.
+    """
+
+    changes: int
+    files: int
+    bytes: int
+    limit: int
+    oldest_s: float
+    failed: int
+    away: str
+
+
+class Backlog:
+    """See the module's text. Thread safety: any method from any thread."""
+
+    def __init__(self, folder: Path, options: WriteBackOptions, clock: Clock) -> None:
+        """Take up what a mount before this one left in ``folder``.
+
+        Raises:
+            ConfigError: it is not this one's to take up; the message says what to do.
+        """
+        is_synced = options.mode == "sync"
+        contents = folder / "content"
+        contents.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.contents = ContentFolder(contents, is_synced=is_synced)
+        self.lock = threading.Lock()
+        self._work = threading.Condition(self.lock)
+        self._progress = interrupts.Condition(self.lock)
+        self._clock = clock
+        self._options = options
+        self._journal = Journal(folder, is_synced=is_synced)
+        self._queue = Queue()
+        self.view = View(self._queue)
+        self.recent = Recent(clock)
+        self._folding = Folding(self._queue, self.view, self._journal, self.contents.drop)
+        #: Changes that the server refused, but for writes: those keep their place in the queue.
+        self._refused: dict[int, Operation] = {}
+        #: Bytes that somebody is about to add.
+        self._reserved = 0
+        self._is_urgent = False
+        self._is_closed = False
+        self._has_timekeeper = False
+        self._away: CosfsError | None = None
+        self._outages = 0
+        self._pause_s = _FIRST_PAUSE_S
+        self._not_before = 0.0
+        self._is_probing = False
+        #: Made so far, for those who look for progress.
+        self.made = 0
+        with self.lock:
+            self._take_up()
+
+    def _take_up(self) -> None:
+        left = self._journal.all()
+        for operation in left:
+            if operation.state is State.FAILED and operation.kind is not Kind.WRITE:
+                self._refused[operation.seq] = operation
+                continue
+            self._queue.add(operation)
+            self.view.apply(operation)
+        self._queue.begin_after(max((operation.seq for operation in left), default=0))
+        self.contents.keep_only({operation.content for operation in left})
+        numbers = [int(name.partition(".")[0]) for name in self.contents.names()]
+        self._contents_made = itertools.count(max(numbers, default=0) + 1)
+        for place in self._journal.staged():
+            self._give_up(place)
+        if left:
+            log.info("%d changes of a mount before this one are to be stored", len(left))
+
+    # -- adding ------------------------------------------------------------------------------
+
+    def new_content_name(self) -> str:
+        """Return a name that no content has."""
+        return f"{next(self._contents_made)}.data"
+
+    @contextmanager
+    def room_for(self, size: int) -> Iterator[None]:
+        """Wait until ``size`` bytes more may wait; they are counted until the end of the ``with``.
+
+        More than may wait in all is let in when nothing else waits.
+        """
+        with self.lock:
+            while self._held() and self._held() + size > self._options.size_bytes:
+                self._press_all()
+                self._progress.wait()
+            self._reserved += size
+        try:
+            yield
+        finally:
+            with self.lock:
+                self._reserved -= size
+                self._progress.notify_all()
+
+    def _held(self) -> int:
+        return self._queue.bytes + self._reserved
+
+    def add(self, operation: Operation) -> None:
+        """Take a change in; it is in the journal when this returns. To be called under the lock.
+
+        Raises ``NoSpace``, ``SpoolFailed``: it was not taken in.
+        """
+        operation.since = self._clock.wall()
+        operation.due = self._clock.monotonic()
+        if self._is_urgent:
+            operation.is_pressed = True
+        else:
+            operation.due += self._options.delay_s
+        self._folding.accept(operation)
+        if not self._has_timekeeper:
+            self._work.notify()
+
+    def stage(self, place: str) -> None:
+        """Note that content is being put together at ``place``, a reserved name at the server."""
+        with self.lock:
+            self._journal.stage(place)
+
+    def unstage(self, place: str, *, is_gone: bool) -> None:
+        """Note that ``place`` is free again, or is to be freed."""
+        with self.lock:
+            try:
+                if is_gone:
+                    self._journal.unstage(place)
+                else:
+                    self._give_up(place)
+            except FsError as error:
+                log.warning("%s is looked at by the next mount: %s", place, error)
+
+    def _give_up(self, place: str) -> None:
+        with self._journal.together():
+            self.add(Operation(Kind.DELETE, place))
+            self._journal.unstage(place)
+
+    # -- making ------------------------------------------------------------------------------
+
+    def take(self, *, is_waiting: bool = True) -> tuple[Operation, bool] | None:
+        """Return the next change to be made, and whether it may have been made before.
+
+        Waits for one; ``None`` when there will be none, or, if not ``is_waiting``, there is none.
+        """
+        with self.lock:
+            while not self._is_closed:
+                operation = self._next()
+                if operation is not None:
+                    was_tried, operation.is_tried = operation.is_tried, True
+                    self.view.begin(operation)
+                    self._work.notify()
+                    return operation, was_tried
+                if not is_waiting:
+                    return None
+                self._wait_for_work()
+        return None
+
+    def _next(self) -> Operation | None:
+        now = self._clock.monotonic()
+        if self._away is not None and (self._is_probing or now < self._not_before):
+            return None
+        operation = self._queue.take(now)
+        if operation is not None:
+            self._is_probing = self._away is not None
+        return operation
+
+    def _wait_for_work(self) -> None:
+        """Wait for a notice; one thread of those that wait looks at the time too."""
+        due = self._queue.next_due()
+        if due is None or self._has_timekeeper or self._is_probing:
+            self._work.wait()
+            return
+        if self._away is not None:
+            due = max(due, self._not_before)
+        self._has_timekeeper = True
+        try:
+            self._work.wait(max(due - self._clock.monotonic(), 0.0))
+        finally:
+            self._has_timekeeper = False
+
+    def made_it(self, operation: Operation) -> None:
+        """Note that a change was made: its row goes, then its content."""
+        with self.lock:
+            self._answered()
+            try:
+                self._journal.drop(operation)
+            except FsError as error:
+                # The next mount finds that it was made.
+                log.warning("a change that was made stays in the queue's file: %s", error)
+            self._queue.remove(operation)
+            self._remember(operation)
+            self.view.done(operation, is_made=True)
+            self.made += 1
+            self._notify()
+        self.contents.drop(operation.content)
+
+    def failed(self, operation: Operation, error: CosfsError) -> None:
+        """Note that a change was not made: it is tried again, or kept."""
+        with self.lock:
+            operation.error = error
+            if may_pass(error):
+                self._note_away(error)
+                self._queue.again(operation, self._clock.monotonic())
+            else:
+                self._answered()
+                self._refuse(operation, error)
+            self._notify()
+
+    def _note_away(self, error: CosfsError) -> None:
+        if self._away is None:
+            log.warning("what waits to be stored is tried again and again: %s", error)
+            self._pause_s = _FIRST_PAUSE_S
+        else:
+            self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
+        self._away = error
+        self._outages += 1
+        self._is_probing = False
+        self._not_before = self._clock.monotonic() + self._pause_s
+
+    def _answered(self) -> None:
+        if self._away is not None:
+            log.info("the server answers again: %d changes wait", len(self._queue))
+        self._away = None
+        self._is_probing = False
+
+    def _refuse(self, operation: Operation, error: CosfsError) -> None:
+        operation.refusal = _reason_of(error)
+        operation.is_conflict = isinstance(error, (AlreadyExists, ObjectChanged))
+        log.error("not stored: %s of %r: %s", operation.kind.value, operation.path, error)
+        try:
+            if operation.kind is Kind.WRITE:
+                self._folding.refuse(operation)
+                return
+            self._queue.remove(operation)
+            self.view.done(operation, is_made=False)
+            operation.state = State.FAILED
+            self._refused[operation.seq] = operation
+            self._journal.put(operation)
+        except FsError as failure:
+            log.error("that it was refused cannot be written down: %s", failure)
+
+    def _remember(self, operation: Operation) -> None:
+        """Let listings that lag behind the server not contradict what it was made to do."""
+        path = operation.path
+        if operation.kind is Kind.WRITE:
+            self.recent.note(path, operation.entry)
+        elif operation.kind is Kind.MOVE:
+            node = self.view.node_of(operation)
+            self.recent.note(path, None)
+            self.recent.note(operation.new, None if node is None else node.entry)
+            if node is None or node.entry is None:
+                self.recent.forget(operation.new)
+        elif operation.kind in (Kind.DELETE, Kind.REMOVE):
+            self.recent.note(path, None)
+        elif operation.kind is Kind.MAKE:
+            self.recent.note(path, operation.entry)
+
+    def _notify(self) -> None:
+        self._work.notify_all()
+        self._progress.notify_all()
+
+    # -- waiting -----------------------------------------------------------------------------
+
+    def settle(self, path: str, scope: Scope) -> None:
+        """Return once everything that touches ``path`` was made. Raises what stands in its way."""
+        with self.lock:
+            targets = self._queue.touching(path, scope)
+            outages = self._outages
+            self._press(targets)
+            for operation in targets:
+                self._wait_for(operation, outages)
+
+    def await_end(self, operation: Operation) -> None:
+        """Return once a change was made. Raises what stands in its way."""
+        with self.lock:
+            self._wait_for(operation, self._outages)
+
+    def _wait_for(self, operation: Operation, outages: int) -> None:
+        while True:
+            while operation.state is State.GONE and operation.successor is not None:
+                operation = operation.successor
+                self._press([operation])
+            if operation.state is State.GONE:
+                return
+            if operation.state is State.FAILED:
+                raise operation.error or StoreError(operation.refusal, path=operation.path)
+            if self._outages != outages and self._away is not None:
+                raise self._away
+            self._progress.wait()
+
+    def has_moved(self, path: str, node: Node, where: str | None) -> bool:
+        """Tell whether a file is no longer ``where`` the server had it, or not at ``path``.
+
+        Waits for a rename of it that is being made.
+        """
+        with self.lock:
+            while node.moving is not None:
+                self._progress.wait()
+            return node.server_path != where or self.view.files.get(path) is not node
+
+    def drain(self, patience_s: float) -> None:
+        """Return once nothing waits, or nothing was made for ``patience_s`` seconds."""
+        with self.lock:
+            self._is_urgent = True
+            self._press_all()
+            made, since = self.made, self._clock.monotonic()
+            while not self._queue.is_idle():
+                left = since + patience_s - self._clock.monotonic()
+                if left <= 0:
+                    return
+                self._progress.wait(left)
+                if self.made != made:
+                    made, since = self.made, self._clock.monotonic()
+
+    def wake(self) -> None:
+        """Let workers look at the time anew."""
+        with self.lock:
+            self._work.notify_all()
+
+    def _press(self, operations: list[Operation]) -> None:
+        now = self._clock.monotonic()
+        self._queue.press(operations, now)
+        if self._away is not None:
+            # Somebody waits: ask at once whether the server is back.
+            self._not_before = now
+        self._work.notify_all()
+
+    def _press_all(self) -> None:
+        now = self._clock.monotonic()
+        self._queue.press(self._queue.waiting(), now)
+        self._work.notify_all()
+
+    def shut(self) -> None:
+        """Let ``take`` return nothing from now on."""
+        with self.lock:
+            self._is_closed = True
+            self._notify()
+
+    def close(self) -> None:
+        """Close the journal; what waits stays in it."""
+        with self.lock:
+            self._journal.close()
+
+    # -- what a person asks ------------------------------------------------------------------
+
+    def usage(self) -> BacklogUsage:
+        """Return how much waits."""
+        with self.lock:
+            waiting = self._queue.waiting()
+            oldest = min((one.since for one in waiting), default=None)
+            return BacklogUsage(
+                changes=len(waiting),
+                files=sum(1 for one in waiting if one.kind is Kind.WRITE),
+                bytes=sum(one.size for one in waiting),
+                limit=self._options.size_bytes,
+                oldest_s=0.0 if oldest is None else max(0.0, self._clock.wall() - oldest),
+                failed=len(self._queue) - len(waiting) + len(self._refused),
+                away="" if self._away is None else _reason_of(self._away),
+            )
+
+    def waiting(self) -> list[Operation]:
+        """Return what waits, in its order."""
+        with self.lock:
+            return self._queue.waiting()
+
+    def refused(self) -> list[Operation]:
+        """Return what the server refused, in its order."""
+        with self.lock:
+            found = self._queue.failed() + list(self._refused.values())
+        return sorted(found, key=lambda one: one.seq)
+
+    def retry(self, operation: Operation, *, force: bool) -> None:
+        """Try a refused change once more; with ``force`` over whatever is there."""
+        with self.lock:
+            if operation.state is not State.FAILED:
+                return
+            if force:
+                operation.base, operation.exclusive = None, False
+            operation.is_conflict, operation.refusal, operation.error = False, "", None
+            if operation.kind is Kind.WRITE:
+                self._queue.again(operation, self._clock.monotonic())
+                self._journal.put(operation)
+            else:
+                del self._refused[operation.seq]
+                self._journal.drop(operation)
+                operation.state = State.WAITING
+                self._folding.accept(operation)
+            self._press([operation])
+
+    def drop(self, operation: Operation) -> None:
+        """Forget a refused change for good."""
+        with self.lock:
+            if operation.state is not State.FAILED:
+                return
+            if operation.kind is Kind.WRITE:
+                self._folding.forget(operation)
+            else:
+                del self._refused[operation.seq]
+                self._journal.drop(operation)
+                operation.state = State.GONE
+            self._notify()
+
+
+def _reason_of(error: CosfsError) -> str:
+    return error.reason if isinstance(error, StoreError) else str(error)

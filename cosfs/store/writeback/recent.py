@@ -1,0 +1,71 @@
+"""Owns what was made at the server of late: its listings may not show it yet.
+
+Must not know what waits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from cosfs import paths
+from cosfs.clock import Clock
+from cosfs.model import Entry
+
+#: How long a listing may lag behind a change.
+LAG_S: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What a name was made to be, ``None``: gone; and when (monotonic seconds)."""
+
+    entry: Entry | None
+    at: float
+
+
+class Recent:
+    """Changes by folder and name. Thread safety: none; its user has a lock."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._made: dict[str, dict[str, Made]] = {}
+        #: Path and time of each change, the oldest first.
+        self._order: dict[str, float] = {}
+
+    def note(self, path: str, entry: Entry | None) -> None:
+        """Note that ``path`` was made ``entry``."""
+        now = self._clock.monotonic()
+        self.forget(path)
+        folder, name = paths.split(path)
+        self._made.setdefault(folder, {})[name] = Made(entry, now)
+        self._order[path] = now
+        self._expire(now)
+
+    def forget(self, path: str) -> None:
+        """Forget what ``path`` was made."""
+        if self._order.pop(path, None) is None:
+            return
+        folder, name = paths.split(path)
+        names = self._made[folder]
+        del names[name]
+        if not names:
+            del self._made[folder]
+
+    def get(self, path: str) -> Made | None:
+        """Return what ``path`` was made of late."""
+        folder, name = paths.split(path)
+        return self._made.get(folder, {}).get(name)
+
+    def names_in(self, folder: str, prefix: str) -> dict[str, Made]:
+        """Return what names in ``folder`` were made of late."""
+        self._expire(self._clock.monotonic())
+        made = self._made.get(folder, {})
+        return {name: one for name, one in made.items() if name.startswith(prefix)}
+
+    def _expire(self, now: float) -> None:
+        while self._order:
+            path = next(iter(self._order))
+            if now - self._order[path] < LAG_S:
+                return
+            self.forget(path)
