@@ -22,8 +22,9 @@ from cosfs.model import Attributes, Entry
 from cosfs.vfs import processes
 from cosfs.vfs.background import Background
 from cosfs.vfs.catalog import WORK_FOLDER
+from cosfs.vfs.descriptors import Descriptor
 from cosfs.vfs.handles import HandleTable
-from cosfs.vfs.openfile import Descriptor, OpenFile, Services
+from cosfs.vfs.openfile import OpenFile, Services
 from cosfs.vfs.pending import Pending
 from cosfs.vfs.types import Caller, FilesUsage, NotStored
 

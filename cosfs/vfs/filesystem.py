@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
@@ -29,6 +28,7 @@ from cosfs.vfs.blocks import BlockCache
 from cosfs.vfs.capacity import Capacity
 from cosfs.vfs.catalog import Catalog
 from cosfs.vfs.contenttypes import with_content_type
+from cosfs.vfs.descriptors import Descriptor
 from cosfs.vfs.files import OpenFiles
 from cosfs.vfs.folders import Folders
 from cosfs.vfs.handles import HandleTable
@@ -37,22 +37,16 @@ from cosfs.vfs.kernelview import KernelView
 from cosfs.vfs.leftovers import Leftovers
 from cosfs.vfs.metacache import MetaCache, Unknown
 from cosfs.vfs.names import Names
-from cosfs.vfs.openfile import Descriptor, OpenFile, Services
+from cosfs.vfs.openfile import OpenFile, Services
 from cosfs.vfs.pathlocks import PathLocks
+from cosfs.vfs.pools import Pools
 from cosfs.vfs.recovery import Recovery
-from cosfs.vfs.statsahead import WINDOW
 from cosfs.vfs.status import Status, refuse_reserved
 from cosfs.vfs.types import Attrs, Caller, DirEntry, FsStats, NotStored, Opened, Usage
 from cosfs.vfs.xattrs import XAttrs
 
 #: Setting this extended attribute, whatever its value, refreshes what is cached.
 REFRESH: Final = "user.cos.refresh"
-
-#: Threads for each kind of work that callers may leave behind; more than FUSE has for callers.
-_LEFT_BEHIND: Final = 128
-
-#: Threads that hash what is read front to back, for all readers together.
-_HASHERS: Final = 2
 
 
 class FileSystem:
@@ -72,36 +66,17 @@ class FileSystem:
         spool_dir: Path,
         journal_file: Path,
     ) -> None:
-        # A pool's threads start with its first task: none before start(), which a fork may precede.
-        (
-            lookups, ahead, content, hashing, changes, moves, questions, callers,
-        ) = self._pools = [  # fmt: skip
-            ThreadPoolExecutor(threads, thread_name_prefix=name)
-            for name, threads in (
-                ("lookup", data.parallel),
-                ("ahead", WINDOW),
-                ("content", data.parallel),
-                ("hash", _HASHERS),
-                ("change", data.parallel),
-                # Of their own, as those of a folder's rename are waited for under its locks.
-                ("move", data.parallel),
-                # Those that a caller who gives up leaves behind take one until they end.
-                ("question", _LEFT_BEHIND),
-                ("caller", _LEFT_BEHIND),
-            )
-        ]
-        self._changes = changes
-        self._callers = callers
-        self._background = Background(callers)
+        pools = self._pools = Pools(data.parallel)
+        self._background = Background(pools.callers)
         blocks = self._blocks = BlockCache(
-            store, content, questions, hashing, data.memory_bytes, data.parallel
+            store, pools.content, pools.questions, pools.hashing, data.memory_bytes, data.parallel
         )
-        store = PatientStore(store, questions)
+        store = PatientStore(store, pools.questions)
         self._store = store
         self._clock = clock
         self._cache = MetaCache(cache, clock)
         self._capacity = Capacity(self._cache, clock, view.size_bytes)
-        self._catalog = Catalog(store, self._cache, cache.attrs, lookups, ahead)
+        self._catalog = Catalog(store, self._cache, cache.attrs, pools.lookups, pools.ahead)
         locks = PathLocks()
         self._journal = Journal(journal_file)
         self._keeper = AttributeKeeper(
@@ -110,7 +85,7 @@ class FileSystem:
             AttributeJournal(self._journal),
             locks,
             clock,
-            changes,
+            pools.changes,
             cache.attrs,
             at_once=data.write_back.is_on,
         )
@@ -127,9 +102,9 @@ class FileSystem:
         )
         self._excl_at_open = data.excl == "open"
         self._guesses_content_types = data.content_type == "auto"
-        self._files = OpenFiles(services, changes, self._background)
+        self._files = OpenFiles(services, pools.changes, self._background)
         #: What is not stored and nobody has open: for whoever asks about it.
-        self.leftovers = Leftovers(services, self._files, changes)
+        self.leftovers = Leftovers(services, self._files, pools.changes)
         self._keeper.travels = self._files.is_dirty_at
         self._xattrs = XAttrs(store, self._catalog, self._files, locks)
         self._attrs = AttrsBuilder(view, clock.wall_ns())
@@ -142,7 +117,7 @@ class FileSystem:
             self._catalog,
             self._keeper,
             self._files,
-            Folders(store, self._catalog, self._files, moves),
+            Folders(store, self._catalog, self._files, pools.moves),
             blocks,
             self._status,
             self._attrs,
@@ -164,7 +139,7 @@ class FileSystem:
         """Begin to serve: after the fork. Finishes first what a killed mount had begun."""
         recovery = Recovery(self._store, self._journal, self._names)
         recovery.run()
-        self._changes.submit(recovery.clean)
+        self._pools.changes.submit(recovery.clean)
         self._keeper.start()
 
     def stop(self) -> list[NotStored]:
@@ -173,14 +148,13 @@ class FileSystem:
             return []
         self._is_stopped = True
         # Changes whose callers have left come to their end first.
-        self._callers.shutdown(wait=True)
+        self._pools.callers.shutdown(wait=True)
         self._files.settle_hidden(all_of_them=True)
         not_stored = self._files.store_all()
         for path, error in self._keeper.stop():
             kept_in = str(self._journal.file)
             not_stored.append(NotStored(path, f"attributes: {error}", kept_in))
-        for pool in self._pools:
-            pool.shutdown(wait=True, cancel_futures=True)
+        self._pools.end()
         self._journal.close()
         self._store.close()
         return not_stored
@@ -314,7 +288,7 @@ class FileSystem:
             self._kernel.mixed(path)
             keep, direct = False, True
         descriptor.is_direct, descriptor.has_pages = direct, keep
-        descriptor.is_mappable = _is_mappable(flags)
+        descriptor.note_flags(flags)
         return Opened(fh, keep, direct)
 
     def _truncate_at_open(self, file: OpenFile, caller: Caller) -> None:
@@ -382,7 +356,7 @@ class FileSystem:
         attributes = self._status.attributes_of_new(path, stat.S_IFREG | mode & 0o7777, caller)
         fh, descriptor = self._files.create(path, caller)
         self._status.made(path, None)
-        descriptor.is_mappable = _is_mappable(flags)
+        descriptor.note_flags(flags)
         descriptor.file.exclusive = bool(flags & os.O_EXCL)
         metadata = Metadata(attributes=attributes)
         if self._guesses_content_types:
@@ -519,8 +493,3 @@ class FileSystem:
             self._status.changed(path)
 
         self._background.finish(change)
-
-
-def _is_mappable(flags: int) -> bool:
-    """Tell whether a program may write through a mapping: the kernel asks for both rights."""
-    return flags & os.O_ACCMODE == os.O_RDWR

@@ -42,13 +42,13 @@ from cosfs.store.base import Store
 from cosfs.vfs.attributes import AttributeKeeper
 from cosfs.vfs.blocks import BLOCK_SIZE, BlockCache
 from cosfs.vfs.catalog import Catalog
+from cosfs.vfs.descriptors import Descriptor
 from cosfs.vfs.journal import Journal, overwrite_record
 from cosfs.vfs.metacache import Times
 from cosfs.vfs.pathlocks import PathLocks
 from cosfs.vfs.pending import Kept, reason_of
 from cosfs.vfs.segments import Content
 from cosfs.vfs.spool import Spool
-from cosfs.vfs.streams import Stream
 
 log = logging.getLogger(__name__)
 
@@ -72,41 +72,6 @@ class Services:
     clock: Clock
     spool_folder: Path
     check_overwrites: bool
-
-
-class Descriptor:
-    """One open of a file: what it may do, who opened it, and whether it has unstored writes."""
-
-    __slots__ = (
-        "file",
-        "has_pages",
-        "is_cut",
-        "is_direct",
-        "is_fresh",
-        "is_mappable",
-        "opened",
-        "opener",
-        "stream",
-        "wrote",
-    )
-
-    def __init__(self, file: OpenFile, opener: int, opened: float) -> None:
-        self.file = file
-        #: Thread group that opened it; 0 if unknown. And when (monotonic seconds).
-        self.opener = opener
-        self.opened = opened
-        self.stream = Stream()
-        #: Nothing was read yet: the kernel may not have taken note of its opening.
-        self.is_fresh = True
-        #: Whether the kernel passes every read on, whatever it knows of the file, or may answer
-        #: reads without us.
-        self.is_direct = False
-        self.has_pages = False
-        #: Whether the kernel may have ended reading too early, with the size of another version.
-        self.is_cut = False
-        self.wrote = False
-        #: Whether writes may come of a mapping, long after the program made them.
-        self.is_mappable = False
 
 
 class OpenFile:
