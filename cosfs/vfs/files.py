@@ -13,6 +13,7 @@ import logging
 import re
 import threading
 import uuid
+from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import Final
 
@@ -32,6 +33,10 @@ log = logging.getLogger(__name__)
 
 #: The second half of a rename over an open file follows its first within this time, in seconds.
 _SURE_S: Final = 0.5
+
+#: How long, in seconds, whoever asks for a name that was just taken from an open file is kept
+#: waiting: by then the second half has begun, or the file was removed.
+_HALF_S: Final = 0.02
 
 #: What libfuse 2 renames an open file to when it is unlinked or replaced.
 _HIDDEN = re.compile(r"\.fuse_hidden[0-9a-f]{16,24}")
@@ -64,6 +69,9 @@ class OpenFiles:
         #: By the name that it had, the oldest first: a file hidden of late, of which the journal
         #: does not know yet that it was removed; the thread that did it, and when.
         self._just_hidden: dict[str, tuple[OpenFile, int, float]] = {}
+        #: Names that a second half is about to give to another file, and who does that.
+        self._replacing: dict[str, int] = {}
+        self._settled = threading.Condition(self._lock)
         self.pending = Pending(services.spool_folder)
 
     # -- finding -----------------------------------------------------------------------------
@@ -394,18 +402,47 @@ class OpenFiles:
         """
         with self._lock:
             file, thread, when = self._just_hidden.pop(path, (None, 0, 0.0))
-        is_recent = self._services.clock.monotonic() - when < _SURE_S
-        if file is None or thread == interrupts.asker() and is_recent:
-            return file
+            is_recent = self._services.clock.monotonic() - when < _SURE_S
+            if file is None or thread == interrupts.asker() and is_recent:
+                if file is not None:
+                    self._replacing[path] = thread
+                return file
         self.note_removed(file)
         return None
 
+    def end_replacing(self, path: str) -> None:
+        """Note that ``path`` has another file, or its old one again: whoever waits may look."""
+        with self._settled:
+            self._replacing.pop(path, None)
+            self._settled.notify_all()
+
+    def await_replacing(self, folder: str) -> None:
+        """Return when no name in ``folder`` is between two files, as far as can be known."""
+        if self._just_hidden or self._replacing:
+            with self._settled:
+                self._await(lambda path: paths.parent(path) == folder)
+
+    def _await(self, concerns: Callable[[str], bool]) -> None:
+        """Wait until renames over open files are done, under the lock."""
+        me = interrupts.asker()
+
+        def is_half_done() -> bool:
+            hidden = ((path, asker) for path, (_, asker, _) in self._just_hidden.items())
+            return any(asker != me and concerns(path) for path, asker in hidden)
+
+        def is_replacing() -> bool:
+            return any(asker != me and concerns(path) for path, asker in self._replacing.items())
+
+        self._settled.wait_for(lambda: not is_half_done() or is_replacing(), _HALF_S)
+        self._settled.wait_for(lambda: not is_replacing())
+
     def asked_for(self, path: str) -> None:
         """Note that the kernel asks for a name: what had it was removed, not replaced by halves."""
-        if not self._just_hidden:
+        if not self._just_hidden and not self._replacing:
             return
         self.settle_hidden()
-        with self._lock:
+        with self._settled:
+            self._await(lambda other: other == path)
             file, _, _ = self._just_hidden.pop(path, (None, 0, 0.0))
         if file is not None:
             self.note_removed(file)

@@ -192,8 +192,8 @@ class Names:
         if replaced is None and old != new and self._files.at(new) is not None:
             self._take_name(new)
             replaced = self._files.just_hidden(new)
-        self._files.settle_hidden()
         try:
+            self._files.settle_hidden()
             is_folder = self._files.at(old) is None and self._catalog.get(old).is_folder
             hold = self._locks.holding_trees if is_folder else self._locks.holding
             with hold(old, new):
@@ -202,6 +202,8 @@ class Names:
             if replaced is not None:
                 self._put_back(replaced, new)
             raise
+        finally:
+            self._files.end_replacing(new)
         if replaced is not None:
             self._files.note_removed(replaced)
         self._note_gone(old)
@@ -260,8 +262,9 @@ class Names:
             self._catalog.move_file(old, new, overwrite=True)
             self._files.renamed(old, new)
             self._cache.move_times(old, new)
-            self._cache.remove(old)
+            # In this order: nobody must find neither name.
             self._cache.put(new, replace(entry, metadata=metadata))
+            self._cache.remove(old)
             self._keeper.renamed(old, new)
         self._keep_mtime(new, entry, attributes, times._replace(ctime_ns=self._clock.wall_ns()))
 

@@ -304,3 +304,32 @@ def test_what_is_stored_at_the_end_leaves_no_spool(
     spool = fs._files._services.spool_folder
     assert fs.stop() == []
     assert list(spool.iterdir()) == []
+
+
+def test_whoever_asks_for_a_name_that_is_being_replaced_waits(
+    fs: FileSystem, store: MemoryStore
+) -> None:
+    """libfuse replaces an open file in two halves: between them, the name must not be missing."""
+    write_file(fs, "/f", b"old")
+    write_file(fs, "/next", b"newer")
+    fh = open_file(fs, "/f", os.O_RDONLY)
+    seen: list[object] = []
+    asking = [
+        threading.Thread(target=lambda: seen.append(fs.getattr("/f").size)),
+        threading.Thread(target=lambda: seen.append(names(fs, "/"))),
+    ]
+
+    def ask_amid_the_move(method: str, _path: str) -> None:
+        if method == "move_file":
+            for thread in asking:
+                thread.start()
+            asking[0].join(0.1)
+            assert seen == []
+
+    fs.rename("/f", "/.fuse_hidden0000000100000001")
+    store.hook = ask_amid_the_move
+    fs.rename("/next", "/f")
+    for thread in asking:
+        thread.join(30)
+    assert sorted(seen, key=str) == [5, ["f"]]
+    close(fs, fh)
