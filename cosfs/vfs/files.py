@@ -13,30 +13,22 @@ import logging
 import re
 import threading
 import uuid
-from collections.abc import Callable
 from concurrent.futures import Executor
-from typing import Final
 
-from cosfs import interrupts, paths
+from cosfs import paths
 from cosfs.errors import FsError, NotFound, Stale, StoreError, StoreFailed
 from cosfs.model import Attributes, Entry
 from cosfs.vfs import processes
 from cosfs.vfs.background import Background
 from cosfs.vfs.catalog import WORK_FOLDER
 from cosfs.vfs.descriptors import Descriptor
+from cosfs.vfs.halves import Halves
 from cosfs.vfs.handles import HandleTable
 from cosfs.vfs.openfile import OpenFile, Services
 from cosfs.vfs.pending import Pending
 from cosfs.vfs.types import Caller, FilesUsage, NotStored
 
 log = logging.getLogger(__name__)
-
-#: The second half of a rename over an open file follows its first within this time, in seconds.
-_SURE_S: Final = 0.5
-
-#: How long, in seconds, whoever asks for a name that was just taken from an open file is kept
-#: waiting: by then the second half has begun, or the file was removed.
-_HALF_S: Final = 0.02
 
 #: What libfuse 2 renames an open file to when it is unlinked or replaced.
 _HIDDEN = re.compile(r"\.fuse_hidden[0-9a-f]{16,24}")
@@ -66,12 +58,7 @@ class OpenFiles:
         #: Files that are open under a name which has another version by now.
         self._outdated: dict[str, set[OpenFile]] = {}
         self._hidden: set[str] = set()
-        #: By the name that it had, the oldest first: a file hidden of late, of which the journal
-        #: does not know yet that it was removed; the thread that did it, and when.
-        self._just_hidden: dict[str, tuple[OpenFile, int, float]] = {}
-        #: Names that a second half is about to give to another file, and who does that.
-        self._replacing: dict[str, int] = {}
-        self._settled = threading.Condition(self._lock)
+        self._halves = Halves(services.clock)
         self.pending = Pending(services.spool_folder)
 
     # -- finding -----------------------------------------------------------------------------
@@ -388,62 +375,37 @@ class OpenFiles:
             file.path = hidden
             self._by_path[hidden] = file
             self._hidden.add(hidden)
-            before = self._just_hidden.pop(old, None)
-            now = self._services.clock.monotonic()
-            self._just_hidden[old] = file, interrupts.asker(), now
+        before = self._halves.begin(old, file)
         if before is not None:
-            self.note_removed(before[0])
+            self.note_removed(before)
         return True
 
     def just_hidden(self, path: str) -> OpenFile | None:
-        """Return the file that this thread's call right before this one hid at ``path``.
+        """Return the file that this caller's call right before this one hid at ``path``.
 
-        libfuse renames a file over an open one in two calls of one thread.
+        libfuse renames a file over an open one in two calls; ``end_replacing`` ends the second.
         """
-        with self._lock:
-            file, thread, when = self._just_hidden.pop(path, (None, 0, 0.0))
-            is_recent = self._services.clock.monotonic() - when < _SURE_S
-            if file is None or thread == interrupts.asker() and is_recent:
-                if file is not None:
-                    self._replacing[path] = thread
-                return file
+        file, is_replaced = self._halves.go_on(path)
+        if file is None or is_replaced:
+            return file
         self.note_removed(file)
         return None
 
     def end_replacing(self, path: str) -> None:
-        """Note that ``path`` has another file, or its old one again: whoever waits may look."""
-        with self._settled:
-            self._replacing.pop(path, None)
-            self._settled.notify_all()
+        """Note that ``path`` has another file, or its old one again."""
+        self._halves.end(path)
 
     def await_replacing(self, folder: str) -> None:
-        """Return when no name in ``folder`` is between two files, as far as can be known."""
-        if self._just_hidden or self._replacing:
-            with self._settled:
-                self._await(lambda path: paths.parent(path) == folder)
-
-    def _await(self, concerns: Callable[[str], bool]) -> None:
-        """Wait until renames over open files are done, under the lock."""
-        me = interrupts.asker()
-
-        def is_half_done() -> bool:
-            hidden = ((path, asker) for path, (_, asker, _) in self._just_hidden.items())
-            return any(asker != me and concerns(path) for path, asker in hidden)
-
-        def is_replacing() -> bool:
-            return any(asker != me and concerns(path) for path, asker in self._replacing.items())
-
-        self._settled.wait_for(lambda: not is_half_done() or is_replacing(), _HALF_S)
-        self._settled.wait_for(lambda: not is_replacing())
+        """Return when no name in ``folder`` is between two files."""
+        self._halves.ask_in(folder)
 
     def asked_for(self, path: str) -> None:
-        """Note that the kernel asks for a name: what had it was removed, not replaced by halves."""
-        if not self._just_hidden and not self._replacing:
-            return
+        """Note that the kernel asks for a name: returns when that is not between two files.
+
+        What had it and has lost it was removed, not replaced by halves.
+        """
         self.settle_hidden()
-        with self._settled:
-            self._await(lambda other: other == path)
-            file, _, _ = self._just_hidden.pop(path, (None, 0, 0.0))
+        file = self._halves.ask(path)
         if file is not None:
             self.note_removed(file)
 
@@ -452,18 +414,7 @@ class OpenFiles:
 
         Should the mount die before, the next one gives such a file its name back.
         """
-        if not self._just_hidden:
-            return
-        now = self._services.clock.monotonic()
-        with self._lock:
-            sure = [
-                (path, file)
-                for path, (file, _, when) in self._just_hidden.items()
-                if all_of_them or now - when >= _SURE_S
-            ]
-            for path, _ in sure:
-                del self._just_hidden[path]
-        for _, file in sure:
+        for file in self._halves.settle(all_of_them=all_of_them):
             self.note_removed(file)
 
     def note_removed(self, file: OpenFile) -> None:
@@ -505,8 +456,7 @@ class OpenFiles:
             self._find_place(file)
             return
         with self._lock:
-            for path in [path for path, one in self._just_hidden.items() if one[0] is file]:
-                del self._just_hidden[path]
+            self._halves.forget(file)
         # Before it goes: should we die in that, the name must not come back.
         self._note_orphan(file)
         try:

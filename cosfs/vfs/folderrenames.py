@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 
 from cosfs import paths
 from cosfs.errors import (
-    AlreadyExists,
     CosfsError,
     FolderNotEmpty,
     InvalidArgument,
+    NotFolder,
     NotFound,
     Unavailable,
 )
@@ -86,7 +86,7 @@ class FolderRenames:
         """
         target = self._catalog.find(new)
         if target is not None and not target.is_folder:
-            raise AlreadyExists("a file is in the way", path=new)
+            raise NotFolder(new, "a file is in the way")
         if target is not None and not (
             self._catalog.is_empty(new) and not self._files.unstored_in(new)
         ):

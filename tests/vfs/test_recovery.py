@@ -351,7 +351,7 @@ def test_nothing_is_remembered_of_a_removed_file(
     clock.advance(1)
     close(fs, open_file(fs, "/other", os.O_CREAT | os.O_WRONLY))
     assert not fs._journal.all("orphans")
-    assert not fs._files._just_hidden
+    assert not fs._files._halves._hidden
 
 
 class StagingStore(MemoryStore):
