@@ -6,7 +6,6 @@ Every failure is one sentence on stderr and an exit code of ``exits``.
 from __future__ import annotations
 
 import argparse
-import importlib.resources
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -236,6 +235,9 @@ def _serve(arguments: list[str]) -> int:
 
 
 def _help(parsed: argparse.Namespace) -> int:
+    # Late, as no other command needs it, and some end before it would be imported.
+    import importlib.resources
+
     folder = importlib.resources.files("cosfs") / "docs"
     pages = {
         page.name.removesuffix(".md"): page

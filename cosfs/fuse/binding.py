@@ -24,12 +24,14 @@ from cosfs import interrupts
 from cosfs.errors import FuseUnavailable
 from cosfs.fuse import pages
 from cosfs.fuse.errnos import errno_after
-from cosfs.fuse.operations import UTIME_NOW, Operations
+from cosfs.fuse.operations import FOREIGN_XATTRS, UTIME_NOW, Operations
 from cosfs.fuse.pool import MAX_BACKGROUND, Pool, libfuse
 from cosfs.vfs.types import Attrs, Caller
 
 #: Bytes that are not UTF-8 become lone surrogates, as everywhere in Python.
 CODEC = "utf8-or-bytes"
+
+_FOREIGN_XATTRS = tuple(prefix.encode() for prefix in FOREIGN_XATTRS)
 
 #: What libfuse itself shows for an inode number that it does not know.
 _UNKNOWN_INO = 0xFFFFFFFF
@@ -182,6 +184,10 @@ class Binding(fusepy.FUSE):  # type: ignore[misc]
         return 0
 
     def getxattr(self, path: bytes, name: bytes, buf: Any, size: int) -> int:
+        # Asked for before each write and twice for each line of "ls -l": answered right here, that
+        # takes 1.5 us instead of 7.
+        if name.startswith(_FOREIGN_XATTRS):
+            return -errno.ENODATA
         return _give(self.operations.getxattr(_decoded(path), _decoded(name)), buf, size)
 
     def listxattr(self, path: bytes, buf: Any, size: int) -> int:

@@ -85,7 +85,9 @@ class AttributeKeeper:
 
         Cost: as ``Catalog.attributes``.
         """
-        return self._catalog.attributes(path, entry).merged(self.unsent(path))
+        stored = self._catalog.attributes(path, entry)
+        pending = self._journal.get(path)
+        return stored if pending is None else stored.merged(pending.attributes)
 
     def unsent(self, path: str) -> Attributes:
         """Return the changes of ``path`` that the store does not know."""

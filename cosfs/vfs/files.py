@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import logging
 import re
+import secrets
 import threading
-import uuid
 from concurrent.futures import Executor
 
 from cosfs import paths
@@ -31,12 +31,13 @@ from cosfs.vfs.types import Caller, FilesUsage, NotStored
 log = logging.getLogger(__name__)
 
 #: What libfuse 2 renames an open file to when it is unlinked or replaced.
-_HIDDEN = re.compile(r"\.fuse_hidden[0-9a-f]{16,24}")
+_HIDDEN_PREFIX: Final = ".fuse_hidden"
+_HIDDEN = re.compile(re.escape(_HIDDEN_PREFIX) + r"[0-9a-f]{16,24}")
 
 
 def hidden_name(path: str) -> str:
     """Return a name for an open file that loses ``path``, as libfuse makes them up."""
-    return paths.join(paths.parent(path), f".fuse_hidden{uuid.uuid4().hex[:24]}")
+    return paths.join(paths.parent(path), f"{_HIDDEN_PREFIX}{secrets.token_hex(12)}")
 
 
 class OpenFiles:
@@ -94,6 +95,9 @@ class OpenFiles:
 
     def is_hidden_name(self, path: str) -> bool:
         """Tell whether ``path`` is a name that libfuse may be making up for an open file."""
+        # First what is cheap: every stat asks this.
+        if _HIDDEN_PREFIX not in path:
+            return False
         folder, name = paths.split(path)
         if not _HIDDEN.fullmatch(name):
             return False
@@ -358,7 +362,7 @@ class OpenFiles:
             file = OpenFile(self._services, old, entry)
         file.settle()
         if file.may_be_stored:
-            orphan = f"{WORK_FOLDER}/orphans/{uuid.uuid4().hex}"
+            orphan = f"{WORK_FOLDER}/orphans/{secrets.token_hex(16)}"
             # Whether it was removed, or is about to be replaced, shows only with the next call.
             self._services.journal.put("orphans", orphan, {"path": old, "is_sure": False})
             try:

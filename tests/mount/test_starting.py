@@ -26,6 +26,21 @@ def refused(done: subprocess.CompletedProcess[str], code: int, *words: str) -> N
         assert word in done.stderr
 
 
+def test_a_mount_imports_nothing_that_only_others_need() -> None:
+    program = (
+        "import sys; from cosfs import cli, mount; mount._load_binding()\n"
+        "print(*sys.modules, sep='\\n')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    # The server's libraries, the tests', and what takes long for next to nothing.
+    foreign = {"aiohttp", "asyncio", "pytest", "hypothesis", "uuid"}
+    imported = set(done.stdout.split())
+    assert "cosfs.fuse.binding" in imported
+    assert not [name for name in imported if name in foreign or name.startswith("cosfs.server")]
+
+
 @pytest.fixture
 def point(tmp_path: Path) -> Path:
     path = tmp_path / "mnt"
