@@ -22,7 +22,7 @@ _INTERRUPTED = 130  # what shells say of a program that Ctrl-C ended
 _SUMMARY = """\
 cosfs mount BUCKET[:/PREFIX] MOUNTPOINT [-o OPT[,OPT...]] [--foreground]
 cosfs umount MOUNTPOINT [--timeout SECONDS | --detach]
-cosfs status MOUNTPOINT [--json]
+cosfs status MOUNTPOINT [--json] [--watch [--interval SECONDS]]
 cosfs pending MOUNTPOINT|--all [--retry [--force]] [--export DIR] [--only NAME] [--drop NAME]
 cosfs refresh PATH
 cosfs flush PATH                 return when it is stored
@@ -124,6 +124,12 @@ def _parser() -> argparse.ArgumentParser:
     status = commands.add_parser("status", help="show what a mount does")
     status.add_argument("mountpoint", metavar="MOUNTPOINT")
     status.add_argument("--json", action="store_true", help="for programs")
+    status.add_argument(
+        "--watch", action="store_true", help="a line about each interval, until it is unmounted"
+    )
+    status.add_argument(
+        "--interval", metavar="SECONDS", type=_interval, default=1.0, help="of --watch, 1 by itself"
+    )
 
     pending = commands.add_parser("pending", help="list what could not be stored")
     which = pending.add_mutually_exclusive_group(required=True)
@@ -154,6 +160,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _interval(text: str) -> float:
+    seconds = float(text)
+    if not 0.1 <= seconds <= 86400:
+        raise argparse.ArgumentTypeError("give seconds, from 0.1 to 86400")
+    return seconds
+
+
 def _mount(parsed: argparse.Namespace) -> int:
     # Late, as "help" and "serve" need neither the layers of a mount nor their libraries.
     from cosfs import mount
@@ -181,6 +194,11 @@ def _umount(parsed: argparse.Namespace) -> int:
 def _status(parsed: argparse.Namespace) -> int:
     from cosfs import status
 
+    if parsed.watch:
+        return status.watch(
+            parsed.mountpoint, interval_s=parsed.interval, as_json=parsed.json,
+            environ=os.environ, home=Path.home(), clock=SystemClock(), show=_show,
+        )  # fmt: skip
     return status.run(
         parsed.mountpoint, as_json=parsed.json, environ=os.environ, home=Path.home(), show=_show
     )

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from cosfs import ask, mountopts, mounts
+from cosfs.clock import Clock
 from cosfs.exits import ExitCode, Failure
 from cosfs.units import size_text, span_text, table
+
+#: Lines of ``watch`` between two headings.
+_LINES: Final = 20
+
+#: What ``watch`` shows of an interval, and how wide.
+_COLUMNS: Final = (
+    ("up", 12), ("requests/s", 10), ("sent/s", 9), ("received/s", 10), ("open", 6),
+    ("not stored", 10), ("pending", 8), ("memory", 9),
+)  # fmt: skip
 
 
 def run(
@@ -26,16 +38,70 @@ def run(
         Failure: no mount of ours answers there.
     """
     where = mounts.resolve(mountpoint)
+    _, status = _first_answer(where, environ, home)
+    show(json.dumps(status, indent=2) if as_json else _checked(where, lambda: describe(status)))
+    return ExitCode.OK
+
+
+def watch(
+    mountpoint: str,
+    *,
+    interval_s: float,
+    as_json: bool,
+    environ: Mapping[str, str],
+    home: Path,
+    clock: Clock,
+    show: Callable[[str], None],
+) -> ExitCode:
+    """Show a line about the mount on ``mountpoint`` every ``interval_s``, until it has ended.
+
+    Rates are those of the interval. ``as_json``: each line is the whole status.
+
+    Raises:
+        Failure: no mount of ours answers there.
+    """
+    where = mounts.resolve(mountpoint)
+    folder, before = _first_answer(where, environ, home)
+    for number in itertools.count():
+        clock.sleep(interval_s)
+        try:
+            now = _asked(where, folder)
+        except ask.NotRunning:
+            break
+        if as_json:
+            show(json.dumps(now))
+            continue
+        if number % _LINES == 0:
+            show(_line(name for name, _ in _COLUMNS))
+        show(_checked(where, functools.partial(interval_line, before, now)))
+        before = now
+    return ExitCode.OK
+
+
+def _first_answer(
+    where: str, environ: Mapping[str, str], home: Path
+) -> tuple[Path, dict[str, Any]]:
+    """Return the state folder of the mount that answers on the resolved ``where``, and its status.
+
+    Raises:
+        Failure: none does.
+    """
     for state, _ in ask.find(where, environ, home):
         try:
-            status = ask.ask(state.folder, "status")
+            return state.folder, _asked(where, state.folder)
         except ask.NotRunning:
             continue
-        except ask.AskFailed as error:
-            raise Failure(ExitCode.FAILED, f"the mount on {where}: {error}") from error
-        show(json.dumps(status, indent=2) if as_json else _page(where, status))
-        return ExitCode.OK
     raise Failure(ExitCode.USAGE, nobody_answers(where))
+
+
+def _asked(where: str, folder: Path) -> dict[str, Any]:
+    try:
+        status: dict[str, Any] = ask.ask(folder, "status")
+    except ask.NotRunning:
+        raise
+    except ask.AskFailed as error:
+        raise Failure(ExitCode.FAILED, f"the mount on {where}: {error}") from error
+    return status
 
 
 def nobody_answers(where: str) -> str:
@@ -51,15 +117,45 @@ def nobody_answers(where: str) -> str:
     )
 
 
-def _page(where: str, status: Mapping[str, Any]) -> str:
+def _checked(where: str, text: Callable[[], str]) -> str:
     try:
-        return describe(status)
+        return text()
     except (KeyError, TypeError) as error:
         raise Failure(
             ExitCode.FAILED,
             f"the process of the mount on {where} is of another version of cosfs: mount it again"
             " to see its status, or use --json",
         ) from error
+
+
+def interval_line(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Return the line of ``watch`` about what a mount did between two answers."""
+    old, then = before["requests"], before["uptime_s"]
+    if before["pid"] != now["pid"]:  # mounted anew meanwhile
+        old, then = dict.fromkeys(old, 0), 0
+    seconds = max(now["uptime_s"] - then, 0.001)
+    rates = {
+        name: (now["requests"][name] - old[name]) / seconds
+        for name in ("requests", "bytes_sent", "bytes_received")
+    }
+    files, pending = now["files"], now["pending"]
+    return _line(
+        (
+            span_text(now["uptime_s"]),
+            f"{rates['requests']:,.1f}",
+            size_text(round(rates["bytes_sent"])),
+            size_text(round(rates["bytes_received"])),
+            f"{files['files']:,}",
+            size_text(files["dirty_bytes"]),
+            f"{pending['files'] + pending['attributes']:,}",
+            size_text(now["process"]["rss_bytes"]),
+        )
+    )
+
+
+def _line(texts: Iterable[str]) -> str:
+    widths = (width for _, width in _COLUMNS)
+    return "  ".join(text.rjust(width) for text, width in zip(texts, widths, strict=True))
 
 
 def describe(status: Mapping[str, Any]) -> str:

@@ -85,6 +85,34 @@ class Machine:
         assert code == 0
         return "\n".join(lines)
 
+    def watched(self, intervals: int, mount: Mount, *, as_json: bool) -> list[str]:
+        """Watch ``mount``, which does the same in each of so many intervals, and then ends."""
+        lines: list[str] = []
+        machine, left = self, iter(range(intervals))
+
+        class Clock(FakeClock):
+            def sleep(self, seconds: float) -> None:
+                machine.clock.advance(seconds)
+                if next(left, None) is None:
+                    mount.end()
+                    return
+                old = mount.counts["upload"]
+                mount.counts["upload"] = replace(
+                    old, requests=old.requests + 2, bytes_sent=old.bytes_sent + 2**20
+                )
+
+        code = status.watch(
+            self.where,
+            interval_s=2.0,
+            as_json=as_json,
+            environ=self.environ,
+            home=self.folder,
+            clock=Clock(),
+            show=lines.append,
+        )
+        assert code == 0
+        return lines
+
 
 class Mount:
     """A mount of it, from its start to its end or death."""
@@ -106,9 +134,9 @@ class Mount:
             journal_file=self.state.journal,
         )
         self.fs.start()
-        counts = {"stat": OpCount(2, 10, 2000), "upload": OpCount(1, 5_000_000, 100)}
+        self.counts = {"stat": OpCount(2, 10, 2000), "upload": OpCount(1, 5_000_000, 100)}
         self.answers = Answers(
-            self.fs, info, options, lambda: counts, machine.clock, machine.clock.monotonic()
+            self.fs, info, options, lambda: self.counts, machine.clock, machine.clock.monotonic()
         )
         self.control = ControlServer(
             self.state.folder, self.answers.commands(), owner=os.geteuid()
@@ -211,10 +239,34 @@ class TestStatus:
         assert machine.pending() == 0
         other.stop()
 
+    def test_watching(self, machine: Machine, mount: Mount) -> None:
+        lines = machine.watched(3, mount, as_json=False)
+        assert lines[0].split()[:2] == ["up", "requests/s"]
+        # Two seconds an interval, two requests and a MiB in each.
+        shown = [line.split() for line in lines[1:]]
+        assert [row[:7] for row in shown] == [
+            [str(up), "s", "1.0", "512", "KiB", "0", "B"] for up in (2, 4, 6)
+        ]
+        assert len({len(line) for line in lines}) == 1
+
+    def test_watching_for_programs(self, machine: Machine, mount: Mount) -> None:
+        told = [json.loads(line) for line in machine.watched(2, mount, as_json=True)]
+        assert [one["requests"]["requests"] for one in told] == [5, 7]
+
+    def test_watching_goes_on_with_the_next_mount(self) -> None:
+        counts = {"requests": 100, "bytes_sent": 0, "bytes_received": 0}
+        files, pending = {"files": 0, "dirty_bytes": 0}, {"files": 0, "attributes": 0}
+        before = {"pid": 1, "uptime_s": 1000.0, "requests": counts, "files": files,
+                  "pending": pending, "process": {"rss_bytes": 0}}  # fmt: skip
+        now = {**before, "pid": 2, "uptime_s": 2.0, "requests": {**counts, "requests": 4}}
+        assert status.interval_line(before, now).split()[:3] == ["2", "s", "2.0"]
+
     def test_nobody_is_there(self, machine: Machine, mount: Mount) -> None:
         mount.end()
         with pytest.raises(Failure, match="nothing is mounted on"):
             machine.status()
+        with pytest.raises(Failure, match="nothing is mounted on"):
+            machine.watched(1, mount, as_json=False)
 
     def test_it_does_not_answer(
         self, machine: Machine, mount: Mount, expect_log: ExpectLog

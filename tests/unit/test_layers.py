@@ -62,7 +62,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
         "store.writeback.leftover", "store.writeback.store", "vfs.filesystem", "vfs.types",
     ),
     "units": (),
-    "status": ("ask", "exits", "mountopts", "mounts", "units"),
+    "status": ("ask", "clock", "exits", "mountopts", "mounts", "units"),
     "refresh": ("ask", "clock", "exits", "mounts", "status"),
     "flush": ("ask", "exits", "refresh", "status"),
     "pending": (
