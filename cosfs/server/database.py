@@ -9,6 +9,7 @@ disk, run in a worker thread.
 Threading: everything but `checkpoint` belongs to one thread (the server's event loop).
 """
 
+import errno
 import logging
 import sqlite3
 import threading
@@ -51,6 +52,14 @@ _LOG_PAGES = 1000
 _LOG_PAGES_AT_MOST = 32_000
 _CHANGES_PER_LOOK = 200
 
+#: What the disk did, by SQLite's code.
+_DISK_ERRORS = {
+    sqlite3.SQLITE_FULL: errno.ENOSPC,
+    sqlite3.SQLITE_IOERR: errno.EIO,
+    sqlite3.SQLITE_CANTOPEN: errno.EIO,
+    sqlite3.SQLITE_READONLY: errno.EROFS,
+}
+
 
 class Database:
     """One open index file."""
@@ -78,16 +87,26 @@ class Database:
     def execute(self, statement: str, values: Sequence[Any] = ()) -> int:
         """Run one changing statement and return the number of rows it changed."""
         self._changes += 1
-        return self._connection.execute(statement, values).rowcount
+        return self._run(statement, values).rowcount
 
     def fetch_one(self, statement: str, values: Sequence[Any] = ()) -> tuple[Any, ...] | None:
         """Return the first row, or None."""
-        row: tuple[Any, ...] | None = self._connection.execute(statement, values).fetchone()
+        row: tuple[Any, ...] | None = self._run(statement, values).fetchone()
         return row
 
     def fetch_all(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Return every row."""
-        return self._connection.execute(statement, values).fetchall()
+        return self._run(statement, values).fetchall()
+
+    def _run(self, statement: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
+        """Raise ``OSError`` where the disk is full or fails, as of any other file of the folder."""
+        try:
+            return self._connection.execute(statement, values)
+        except sqlite3.OperationalError as error:
+            number = _DISK_ERRORS.get(error.sqlite_errorcode & 0xFF)
+            if number is None:
+                raise
+            raise OSError(number, f"the index says: {error}") from error
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -95,15 +114,16 @@ class Database:
         if self._in_transaction:
             yield
             return
-        self._connection.execute("BEGIN IMMEDIATE")
+        self._run("BEGIN IMMEDIATE")
         self._in_transaction = True
         try:
             yield
+            self._run("COMMIT")
         except BaseException:
-            self._connection.execute("ROLLBACK")
+            # Where the disk is full, SQLite may have done so by itself.
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
             raise
-        else:
-            self._connection.execute("COMMIT")
         finally:
             self._in_transaction = False
 

@@ -387,3 +387,25 @@ def test_a_full_disk_is_a_storage_error(
         patch.setattr("cosfs.server.content.write_all", fail)
         assert wire.upload(folder + "b", b"full").code == -181
     assert wire.upload(folder + "b", b"full").code == 0
+
+
+def test_a_full_disk_under_the_index_is_a_storage_error(
+    tmp_path: Path, expect_log: Callable[[str], None]
+) -> None:
+    expect_log("the data folder fails")
+
+    def limit(pages: int) -> None:
+        # As if the disk were full: so many pages, but never fewer than there are.
+        server._call(lambda it: it._state._db.fetch_one(f"PRAGMA max_page_count = {pages}"))
+
+    with LocalServer(tmp_path / "data") as server:
+        wire = Wire(server)
+        assert wire.upload("/first", b"1").code == 0
+        limit(1)
+        answers = [wire.upload(f"/{'x' * 200}{number}", b"2") for number in range(50)]
+        refused = [answer for answer in answers if answer.code != 0]
+        assert {(answer.status, answer.code) for answer in refused} == {(500, -181)}
+        limit(2**30)
+        assert wire.upload("/last", b"3").code == 0
+        assert wire.download("/first").body == b"1"
+        wire.close()
