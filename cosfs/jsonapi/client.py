@@ -110,19 +110,6 @@ class JsonApi:
         stamp = date_of(headers)
         return self._server_clock.now() if stamp is None else stamp
 
-    def call(self, request: ApiRequest) -> Reply:
-        """Run ``request`` and return the reply of the API host.
-
-        Repeated while that is harmless and time is left: everything that surely was not carried
-        out, and what changes nothing or leaves the same the second time. A ``CHANGE`` whose answer
-        was lost is not repeated.
-
-        Raises:
-            StoreError: what the server said, or what kept it from saying anything.
-        Cost: 1 request, more after failures.
-        """
-        return self.run(request, lambda reply: reply)
-
     def run(
         self,
         request: ApiRequest,
@@ -131,11 +118,19 @@ class JsonApi:
         *,
         budget_s: float | None = None,
     ) -> T:
-        """Run ``request`` and return what ``parse`` makes of the reply.
+        """Run ``request`` and return what ``parse`` makes of the reply of the API host.
+
+        Repeated while that is harmless and time is left: everything that surely was not carried
+        out, and what changes nothing or leaves the same the second time. A ``CHANGE`` whose answer
+        was lost is not repeated without ``look``.
 
         ``look`` finds out whether a change was made whose answer was lost: it returns the result if
         so, ``None`` if not. With it such a change is repeated, and a refusal of the repetition is
         looked at before it is believed.
+
+        Raises:
+            StoreError: what the server said, or what kept it from saying anything.
+        Cost: 1 request, more after failures.
         """
 
         def attempt(effort: Effort) -> T:

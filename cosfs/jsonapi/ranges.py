@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from cosfs import interrupts
 from cosfs.errors import (
     MalformedReply,
@@ -54,7 +56,7 @@ class RangeDownload:
             raise_refusal(stream, self._key)
             downloaded, begin = parsing.parse_downloaded(stream.status, stream.headers)
             self._check(downloaded, begin, stream.status)
-            self._skip(stream, self._offset + self._done - begin, effort)
+            skip(stream, self._offset + self._done - begin, self._key, effort.progress)
             self._fill(stream, effort)
             return self._first or downloaded
         finally:
@@ -79,16 +81,6 @@ class RangeDownload:
                 "the server sent another range", path=self._key, reply=ReplyInfo(status)
             )
 
-    def _skip(self, stream: HttpStream, count: int, effort: Effort) -> None:
-        """Read over what a server sends that ignores ``Range``."""
-        scratch = memoryview(bytearray(min(count, READ_SIZE)))
-        while count:
-            got = stream.readinto(scratch[: min(count, len(scratch))])
-            if not got:
-                raise TruncatedBody("the body broke off", path=self._key)
-            count -= got
-            effort.progress()
-
     def _fill(self, stream: HttpStream, effort: Effort) -> None:
         total = len(self._into)
         while self._done < total:
@@ -104,6 +96,20 @@ class RangeDownload:
                 effort.restart()
             else:
                 effort.progress()
+
+
+def skip(
+    stream: HttpStream, count: int, key: str, on_read: Callable[[], None] | None = None
+) -> None:
+    """Read over what a server sends that ignores ``Range``. Raises ``TruncatedBody``."""
+    scratch = memoryview(bytearray(min(count, READ_SIZE)))
+    while count:
+        got = stream.readinto(scratch[: min(count, len(scratch))])
+        if not got:
+            raise TruncatedBody("download: the body broke off", path=key)
+        count -= got
+        if on_read is not None:
+            on_read()
 
 
 def read_headers(api: Api, bucket: str, key: str) -> Downloaded:

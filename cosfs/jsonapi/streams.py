@@ -15,10 +15,10 @@ from cosfs.errors import (
 )
 from cosfs.jsonapi import parsing, protocol
 from cosfs.jsonapi.api import Api
-from cosfs.jsonapi.ranges import raise_refusal
+from cosfs.jsonapi.ranges import raise_refusal, skip
 from cosfs.jsonapi.replies import ObjectBody
 from cosfs.jsonapi.retry import Effort, is_passing
-from cosfs.jsonapi.wire import READ_SIZE, HttpStream
+from cosfs.jsonapi.wire import HttpStream
 
 _log = logging.getLogger(__name__)
 
@@ -170,18 +170,12 @@ class ObjectStream:
         self._stream = stream
 
     def _align(self, stream: HttpStream, body: ObjectBody, start: int) -> None:
-        """Read over what a server sends that ignores ``Range``."""
+        """Come to ``start`` in what the server sends."""
         if body.begin is None:
             return
         if body.begin > start or (stream.status == 206 and body.begin != start):
             raise self._wrong_range()
-        count = start - body.begin
-        scratch = memoryview(bytearray(min(count, READ_SIZE)))
-        while count:
-            got = stream.readinto(scratch[: min(count, len(scratch))])
-            if not got:
-                raise TruncatedBody("download: the body broke off", path=self._key)
-            count -= got
+        skip(stream, start - body.begin, self._key)
 
     def _wrong_range(self) -> MalformedReply:
         return MalformedReply(

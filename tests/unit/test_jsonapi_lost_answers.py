@@ -272,17 +272,18 @@ def test_looking_has_its_own_small_budget() -> None:
     assert clock.monotonic() - begin < 61
 
 
-def test_a_raw_call_never_repeats_a_change_blindly() -> None:
+def test_a_change_that_cannot_be_looked_at_is_not_repeated_blindly() -> None:
     transport = FakeTransport(lost())
     request = protocol.delete(BUCKET, "k", "/k")
     with pytest.raises(errors.ConnectionLost):
-        make_api(transport).call(request)
+        make_api(transport).run(request, lambda reply: reply)
 
 
 @pytest.mark.parametrize("failure", [errors.ConnectFailed("x"), refused(-71, 503)])
-def test_a_raw_call_repeats_what_surely_was_not_made(failure: Step) -> None:
+def test_it_is_repeated_when_it_surely_was_not_made(failure: Step) -> None:
     transport = FakeTransport(failure, ok({"a": 1}))
-    reply = make_api(transport).call(protocol.delete(BUCKET, "k", "/k"))
+    request = protocol.delete(BUCKET, "k", "/k")
+    reply = make_api(transport).run(request, lambda reply: reply)
     assert reply.data == {"a": 1} and reply.envelope["message"] == "SUCCESS"
 
 
