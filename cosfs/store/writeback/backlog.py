@@ -238,6 +238,7 @@ class Backlog:
             operation.error = error
             if may_pass(error):
                 self._note_away(error)
+                self.view.not_sure(operation)
                 self._queue.again(operation, self._clock.monotonic())
             else:
                 self._answered()
@@ -326,15 +327,15 @@ class Backlog:
                 raise self._away
             self._progress.wait()
 
-    def has_moved(self, path: str, node: Node, where: str | None) -> bool:
-        """Tell whether a file is no longer ``where`` the server had it, or not at ``path``.
+    def has_moved(self, path: str, node: Node, places: tuple[str, ...]) -> bool:
+        """Tell whether a file is no longer in the ``places`` where it was, or not at ``path``.
 
         Waits for a rename of it that is being made.
         """
         with self.lock:
             while node.moving is not None:
                 self._progress.wait()
-            return node.server_path != where or self.view.files.get(path) is not node
+            return node.places != places or self.view.files.get(path) is not node
 
     def drain(self, patience_s: float) -> None:
         """Return once nothing waits, or nothing was made for ``patience_s`` seconds."""

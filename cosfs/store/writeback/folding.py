@@ -147,8 +147,8 @@ class Folding:
             self._exchange([], [operation])
             return
         if self._may_be_stored(last):
-            if len(self._queue.at(operation.path)) == 1:
-                operation.base = last.base
+            # What was written is not sent: what it was to replace is what will be there.
+            operation.base = last.base
             self._exchange([last], [operation])
         else:
             self._exchange([last], [])

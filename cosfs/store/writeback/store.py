@@ -8,6 +8,7 @@ its ``base``, is looked at first; what only the server can find out is found out
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -117,7 +118,7 @@ class WriteBackStore:
         entry, set_to = node.entry, node.metadata
         if entry is not None and node.content:
             return _with_facts(entry)
-        found = self._inner.stat_file(node.server_path)
+        found = self._at_first(path, node, self._inner.stat_file)
         if set_to is None:
             return found
         facts = found.metadata.facts if found.metadata is not None else None
@@ -136,7 +137,9 @@ class WriteBackStore:
             return
         name = node.content
         if not name:
-            self._inner.read_range(node.server_path, offset, into, version)
+            self._at_first(
+                path, node, lambda place: self._inner.read_range(place, offset, into, version)
+            )
             return
         if node.entry is not None and node.entry.version != version:
             raise ObjectChanged("the file is another version now", path=path)
@@ -161,14 +164,21 @@ class WriteBackStore:
                 node = self._view.files.get(path)
                 if node is None and path in self._view.files:
                     raise NotFound("there is no such name", path=path)
-                where = None if node is None else node.server_path
+                places = () if node is None else node.places
             try:
                 return ask(node)
             except _LookAgain:
                 continue
             except (NotFound, ObjectChanged):
-                if node is None or not self.backlog.has_moved(path, node, where):
+                if node is None or not self.backlog.has_moved(path, node, places):
                     raise
+
+    def _at_first(self, path: str, node: Node, ask: Callable[[str], T]) -> T:
+        """Ask about the first of a file's places where the server has anything."""
+        for place in node.places:
+            with suppress(NotFound):
+                return ask(place)
+        raise NotFound("there is no such name", path=path)
 
     def _is_at(self, path: str, node: Node) -> bool:
         with self._lock:

@@ -22,21 +22,32 @@ from cosfs.store.writeback.queue import Queue
 class Node:
     """One file with changes that wait."""
 
-    __slots__ = ("content", "entry", "metadata", "moving", "server_path")
+    __slots__ = ("content", "entry", "metadata", "moving", "places")
 
     def __init__(
-        self, *, entry: Entry | None = None, content: str = "", server_path: str = ""
+        self, *, entry: Entry | None = None, content: str = "", place: str = ""
     ) -> None:
         #: What the file is, as far as that is known without asking.
         self.entry = entry
         #: The local file that holds it; "" once the server does.
         self.content = content
-        #: Where the server has it.
-        self.server_path = server_path
+        #: Where the server has it: at the first of these where it has anything. They are several
+        #: where a rename may have been carried out, and nobody was told.
+        self.places: tuple[str, ...] = (place,) if place else ()
         #: What stands beside it from now on, if that was set.
         self.metadata: Metadata | None = None
         #: A rename of it that the server may be carrying out.
         self.moving: Operation | None = None
+
+    def may_be_at(self, place: str) -> None:
+        """Note that a rename to ``place`` may have been carried out."""
+        if place not in self.places:
+            self.places += (place,)
+
+    def is_at(self, place: str) -> None:
+        """Note that it is at ``place``, or where a later rename has put it."""
+        behind = self.places[self.places.index(place) :] if place in self.places else (place,)
+        self.places = behind
 
 
 @dataclass(slots=True)
@@ -83,11 +94,13 @@ class View:
             self._node_of[operation] = node
         elif operation.kind is Kind.MOVE:
             known = operation.base.entry if operation.base is not None else None
-            node = self.files.get(path) or Node(entry=known, server_path=path)
+            node = self.files.get(path) or Node(entry=known, place=path)
             self.files[path] = None
             self.files[operation.new] = self._node_of[operation] = node
             if operation.state is State.STARTED:
                 node.moving = operation
+            if operation.is_tried:
+                node.may_be_at(operation.new)
         elif operation.kind is Kind.DELETE:
             self.files[path] = None
         elif operation.kind is Kind.MAKE:
@@ -106,7 +119,7 @@ class View:
         path = operation.path
         node = self.files.get(path)
         if node is None:
-            node = self.files[path] = Node(server_path=path)
+            node = self.files[path] = Node(place=path)
         self._node_of[operation] = node
         node.metadata = operation.metadata
         if node.entry is not None:
@@ -118,16 +131,25 @@ class View:
         if operation.kind is Kind.MOVE:
             self._node_of[operation].moving = operation
 
+    def not_sure(self, operation: Operation) -> None:
+        """Note that the server may have made an operation, which is tried again."""
+        if operation.kind is Kind.MOVE:
+            node = self._node_of[operation]
+            node.moving = None
+            node.may_be_at(operation.new)
+
     def done(self, operation: Operation, *, is_made: bool) -> None:
         """Note that the server has made an operation, which is out of the queue, or refused it."""
+        path = operation.path
         node = self._node_of.pop(operation, None)
         if node is not None and operation.kind is Kind.WRITE:
-            node.content, node.server_path = "", operation.path
+            node.content = ""
+            node.is_at(path)
         elif node is not None and operation.kind is Kind.MOVE:
             node.moving = None
             if is_made:
-                node.server_path = operation.new
-        folder = self.folders.get(operation.path)
+                node.is_at(operation.new)
+        folder = self.folders.get(path)
         if operation.kind is Kind.MAKE and folder is not None:
             folder.is_new = False
         self.forget_idle(operation)
