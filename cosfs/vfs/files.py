@@ -14,6 +14,7 @@ import re
 import secrets
 import threading
 from concurrent.futures import Executor
+from typing import Final
 
 from cosfs import paths
 from cosfs.errors import FsError, NotFound, Stale, StoreError, StoreFailed
