@@ -11,7 +11,6 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from concurrent.futures import Executor
 from contextlib import AbstractContextManager
 from typing import Final
 
@@ -20,6 +19,7 @@ from cosfs.errors import Interrupted
 from cosfs.store.base import Store
 from cosfs.vfs.integrity import Chain, check_whole
 from cosfs.vfs.memory import Memory
+from cosfs.vfs.pools import Pools
 from cosfs.vfs.segments import Content, Segment, Segments
 from cosfs.vfs.streams import PIECE_MAX, UNIT, Run, Stream
 from cosfs.vfs.types import ContentUsage
@@ -41,24 +41,16 @@ class BlockCache:
     Thread safety: any method from any thread; the lock is never held while anything is fetched.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        ahead: Executor,
-        patient: Executor,
-        hashing: Executor,
-        max_bytes: int,
-        parallel: int,
-    ) -> None:
-        """Fetch ahead in ``ahead``, ``parallel`` pieces at once; hash in ``hashing``.
+    def __init__(self, store: Store, pools: Pools, max_bytes: int, parallel: int) -> None:
+        """Fetch ahead ``parallel`` pieces at once.
 
-        What callers wait for who may give up is fetched in ``patient``: ``store`` must not write
-        into a buffer that is given to something else.
+        What is waited for by callers who may give up is fetched in other threads, to their end:
+        ``store`` must not write into a buffer that is given to something else.
         """
         self._store = store
-        self._ahead = ahead
-        self._patient = patient
-        self._hashing = hashing
+        self._ahead = pools.content
+        self._patient = pools.questions
+        self._hashing = pools.hashing
         self._parallel = parallel
         # A quarter of the bound at most, so that several can wait for each other's end.
         self._piece_max = min(PIECE_MAX, 1 << (max(max_bytes // 4, UNIT).bit_length() - 1))
@@ -146,6 +138,23 @@ class BlockCache:
                 segment.is_begun = True
                 self._add(segment)
                 self._make_ready(segment)
+
+    def fetch_whole(self, content: Content, where: Where) -> None:
+        """Fetch a small content that somebody may want soon, if there is room. Never fails.
+
+        Cost: 1 request if it is not here.
+        """
+        size = content.version.size
+        with self._lock:
+            if not 0 < size <= self._piece_max or content in self._contents:
+                return
+            buffer = self._memory.try_buffer(size)
+            if buffer is None:
+                return
+            segment = Segment(content, 0, buffer, None)
+            segment.is_begun = True
+            self._add(segment)
+        self._fetch(segment, where)
 
     def holding(self, size: int) -> AbstractContextManager[None]:
         """Count ``size`` bytes that somebody else needs for a while; waits for them."""

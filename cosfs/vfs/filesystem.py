@@ -30,6 +30,7 @@ from cosfs.vfs.catalog import Catalog
 from cosfs.vfs.contenttypes import with_content_type
 from cosfs.vfs.descriptors import Descriptor
 from cosfs.vfs.files import OpenFiles
+from cosfs.vfs.filesahead import FilesAhead
 from cosfs.vfs.folders import Folders
 from cosfs.vfs.handles import HandleTable
 from cosfs.vfs.journal import AttributeJournal, Journal
@@ -41,6 +42,7 @@ from cosfs.vfs.openfile import OpenFile, Services
 from cosfs.vfs.pathlocks import PathLocks
 from cosfs.vfs.pools import Pools
 from cosfs.vfs.recovery import Recovery
+from cosfs.vfs.smallfiles import SmallFiles
 from cosfs.vfs.status import Status, refuse_reserved
 from cosfs.vfs.types import Attrs, Caller, DirEntry, FsStats, NotStored, Opened, Usage
 from cosfs.vfs.xattrs import XAttrs
@@ -68,9 +70,7 @@ class FileSystem:
     ) -> None:
         pools = self._pools = Pools(data.parallel)
         self._background = Background(pools.callers)
-        blocks = self._blocks = BlockCache(
-            store, pools.content, pools.questions, pools.hashing, data.memory_bytes, data.parallel
-        )
+        blocks = self._blocks = BlockCache(store, pools, data.memory_bytes, data.parallel)
         store = PatientStore(store, pools.questions)
         self._store = store
         self._clock = clock
@@ -126,6 +126,8 @@ class FileSystem:
             self._journal,
             clock,
         )
+        small = SmallFiles(self._cache, self._files, self._kernel, blocks)
+        self._files_ahead = FilesAhead(pools.content, small.names_of, small.fetch)
         #: Of open folders: the path, and the names.
         self._snapshots: HandleTable[tuple[str, Sequence[DirEntry]]] = HandleTable()
         self._is_stopped = False
@@ -386,6 +388,7 @@ class FileSystem:
         if descriptor.is_fresh:
             descriptor.is_fresh = False
             self._kernel.used(descriptor.file.path, fh)
+            self._files_ahead.read(descriptor.file.path)
         return descriptor.file.read_into(descriptor, offset, into)
 
     def read(self, fh: int, offset: int, size: int) -> bytes:

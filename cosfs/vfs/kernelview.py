@@ -85,6 +85,11 @@ class KernelView:
                     self._dropping[path] = fh, version
             return keep, self._told.get(path) != size
 
+    def holds(self, path: str, version: Version) -> bool:
+        """Tell whether the kernel may have pages of ``version`` of ``path``."""
+        with self._lock:
+            return self._pages.get(path) == version
+
     def used(self, path: str, fh: int) -> None:
         """Note the first read through ``fh``: the kernel is done with opening it."""
         with self._lock:

@@ -190,7 +190,7 @@ class OpenFile:
                 content, where = self._content(), self.store_path
             try:
                 return self._services.blocks.read_into(
-                    content, self._where, offset, into, descriptor.stream
+                    content, lambda: self.store_path, offset, into, descriptor.stream
                 )
             except (ObjectChanged, NotFound) as error:
                 if self._is_ours_by_now(content, where):
@@ -381,9 +381,6 @@ class OpenFile:
             self._named = entry, path, Content.of(entry.version, path, entry.mtime_ns)
         return self._named[2]
 
-    def _where(self) -> str:
-        return self.store_path
-
     @contextmanager
     def _changing(self) -> Iterator[Spool]:
         """Hold the lock around a change of the bytes, which no store may be reading."""
@@ -418,7 +415,7 @@ class OpenFile:
             while at < gap_end:
                 try:
                     count = self._services.blocks.read_into(
-                        content, self._where, at, buffer[: gap_end - at], until=gap_end
+                        content, lambda: self.store_path, at, buffer[: gap_end - at], until=gap_end
                     )
                 except (ObjectChanged, NotFound) as error:
                     raise Stale(self.path, "replaced or removed by somebody else") from error

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from cosfs.errors import ConnectionLost, IntegrityError
 from cosfs.model import Version
-from cosfs.store.base import Store
 from cosfs.vfs.blocks import BLOCK_SIZE, BlockCache
+from cosfs.vfs.pools import Pools
 from cosfs.vfs.segments import Content
 from cosfs.vfs.streams import KIB, MIB, UNIT, Stream
 
@@ -56,13 +56,11 @@ class Source:
 def cache_of(
     source: Source, memory: int = 256 * MIB, parallel: int = 4
 ) -> Iterator[BlockCache]:
-    with (
-        ThreadPoolExecutor(parallel) as ahead,
-        ThreadPoolExecutor(8) as patient,
-        ThreadPoolExecutor(1) as hashing,
-    ):
-        store: Store = source  # type: ignore[assignment]
-        yield BlockCache(store, ahead, patient, hashing, memory, parallel)
+    pools = Pools(parallel)
+    try:
+        yield BlockCache(source, pools, memory, parallel)  # type: ignore[arg-type]
+    finally:
+        pools.end()
 
 
 def read(

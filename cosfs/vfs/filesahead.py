@@ -1,0 +1,131 @@
+"""Owns guessing which files of a folder will be read next; must not know what fetching means.
+
+``cat d/*``, ``grep -r``, ``tar c`` and ``cp -r`` read one file after the other, and each would cost
+a round trip. They take the names in one of three orders: as the folder lists them, which is that of
+shells in the C locale too; by inode number (cp, and find in large folders); or as other locales
+sort, small and capital letters together. Once two files in a row were read in one of them, the next
+ones are fetched in parallel.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from cachetools import LRUCache
+
+from cosfs import paths
+
+#: How many files are fetched ahead at first, and at most: what is fetched in vain in the end.
+_FIRST: Final = 4
+_MOST: Final = 64
+
+#: So many names close together are a sign too, whatever their order.
+_SIGHTS: Final = 4
+
+#: Several readers that share the names take them slightly out of order.
+_REACH: Final = 16
+
+_FOLDERS: Final = 64
+
+
+class Name(NamedTuple):
+    """A file that a folder lists, and its inode number."""
+
+    name: str
+    ino: int
+
+
+@dataclass(slots=True)
+class _Order:
+    """How far somebody has come in one order of a folder's names."""
+
+    names: Sequence[str]
+    places: dict[str, int]
+    last: int = -1
+    row: int = 0
+    begun: int = 0
+    window: int = _FIRST
+    recent: deque[int] = field(default_factory=lambda: deque(maxlen=_SIGHTS))
+
+    @classmethod
+    def of(cls, names: Sequence[Name]) -> _Order:
+        return cls(
+            [name.name for name in names], {name.name: at for at, name in enumerate(names)}
+        )
+
+    def advance(self, name: str) -> bool:
+        """Note that ``name`` is read; return whether that is what was to be expected."""
+        place = self.places[name]
+        if self.row > 1 and self.last - _REACH <= place <= self.begun:
+            self.row += 1
+        elif place == self.last + 1:
+            self.row += 1
+            self.begun = max(self.begun, place + 1)
+        else:
+            self.row, self.begun, self.window = 1, place + 1, _FIRST
+            self.recent.append(place)
+            if len(set(self.recent)) == _SIGHTS and max(self.recent) - min(self.recent) < 8:
+                # Several readers share the names.
+                self.row, self.last = _SIGHTS, max(self.recent)
+                self.begun = self.last + 1
+        self.last = place if self.row == 1 else max(self.last, place)
+        return self.row > 1
+
+    def next_names(self) -> Sequence[str]:
+        """Return the names to fetch now: none before half of the last ones were read."""
+        if self.begun - self.last > self.window // 2:
+            return ()
+        begin, self.begun = self.begun, min(self.last + 1 + self.window, len(self.names))
+        self.window = min(2 * self.window, _MOST)
+        return self.names[begin : self.begun]
+
+
+class FilesAhead:
+    """Calls ``fetch`` ahead for files that are about to be read.
+
+    Thread safety: any method from any thread; the lock is never held while anything is fetched.
+    """
+
+    def __init__(
+        self,
+        executor: Executor,
+        names_of: Callable[[str], Sequence[Name] | None],
+        fetch: Callable[[str], object],
+    ) -> None:
+        """``names_of`` gives the files of a folder as it lists them, if that costs nothing."""
+        self._executor = executor
+        self._names_of = names_of
+        self._fetch = fetch
+        self._lock = threading.Lock()
+        self._folders: LRUCache[str, list[_Order]] = LRUCache(_FOLDERS)
+
+    def read(self, path: str) -> None:
+        """Note that the file at ``path`` begins to be read. Cost: none now."""
+        folder, name = paths.split(path)
+        with self._lock:
+            orders = self._folders.get(folder)
+        if orders is None or name not in orders[0].places:
+            names = self._names_of(folder)
+            if names is None or len(names) < 2:
+                return
+            orders = [
+                _Order.of(names),
+                _Order.of(sorted(names, key=lambda one: one.ino)),
+                _Order.of(sorted(names, key=lambda one: (one.name.lower(), one.name.swapcase()))),
+            ]
+            if name not in orders[0].places:
+                return
+            with self._lock:
+                self._folders[folder] = orders
+        with self._lock:
+            expected = [order for order in orders if order.advance(name)]
+            # Where several orders agree, or a chance hit is among them, the longest row is right.
+            best = max(expected, key=lambda order: order.row, default=None)
+            ahead = best.next_names() if best is not None else ()
+        for other in ahead:
+            self._executor.submit(self._fetch, paths.join(folder, other))

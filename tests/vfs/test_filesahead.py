@@ -1,0 +1,113 @@
+"""Small files that are read one after the other: fetched ahead, in parallel and once."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from cosfs.store.memory import MemoryStore
+from cosfs.vfs.attrs import inode
+from cosfs.vfs.filesahead import FilesAhead, Name
+from tests.vfs.conftest import ME, MakeFs
+from tests.vfs.programs import names, read_file, write_file
+
+NAMES = sorted(f"{'aB'[n % 2]}{n:03}" for n in range(200))
+
+
+def locale_order() -> list[str]:
+    return sorted(NAMES, key=lambda name: (name.lower(), name.swapcase()))
+
+
+def inode_order() -> list[str]:
+    return sorted(NAMES, key=lambda name: inode(f"/d/{name}"))
+
+
+class Ahead:
+    """Files ahead whose fetches are done at once, and noted."""
+
+    def __init__(self) -> None:
+        self.fetched: list[str] = []
+        listed = [Name(name, inode(f"/d/{name}")) for name in NAMES]
+        executor: Any = self
+        self.ahead = FilesAhead(executor, lambda folder: listed, self.fetched.append)
+
+    def submit(self, fetch: Callable[[str], object], path: str) -> None:
+        fetch(path)
+
+    def read(self, names: Sequence[str]) -> None:
+        for name in names:
+            self.ahead.read(f"/d/{name}")
+
+
+@pytest.mark.parametrize("order", [lambda: NAMES, locale_order, inode_order])
+def test_every_order_is_recognised_and_nothing_is_fetched_twice(
+    order: Callable[[], list[str]]
+) -> None:
+    names = order()
+    ahead = Ahead()
+    ahead.read(names)
+    wanted = {f"/d/{name}" for name in names[2:]}
+    assert len(ahead.fetched) == len(set(ahead.fetched))
+    assert len(wanted - set(ahead.fetched)) <= 4
+
+
+def test_what_is_fetched_in_vain_is_a_window_at_most() -> None:
+    ahead = Ahead()
+    ahead.read(NAMES[:2])
+    assert len(ahead.fetched) == 4
+    ahead.read(NAMES[2:60])
+    in_vain = set(ahead.fetched) - {f"/d/{name}" for name in NAMES[:60]}
+    assert len(in_vain) <= 64
+
+
+def test_names_at_random_fetch_next_to_nothing() -> None:
+    ahead = Ahead()
+    names = [NAMES[number * 77 % 200] for number in range(200)]
+    ahead.read(names)
+    assert len(ahead.fetched) <= 20
+
+
+def test_several_readers_of_one_list_count_as_one() -> None:
+    ahead = Ahead()
+    names = list(NAMES)
+    for at in range(0, 200, 4):
+        names[at : at + 4] = reversed(names[at : at + 4])
+    ahead.read(names)
+    assert len(ahead.fetched) > 150
+
+
+def test_reading_a_folder_costs_a_request_a_file_in_few_round_trips(
+    make_fs: MakeFs, store: MemoryStore
+) -> None:
+    first = make_fs()
+    first.mkdir("/d", 0o755, ME)
+    for name in NAMES:
+        write_file(first, f"/d/{name}", name.encode() * 100)
+    fs = make_fs()
+    assert names(fs, "/d") == NAMES
+    store.requests.clear()
+    at_once, most = 0, 0
+    lock = threading.Lock()
+    barrier = threading.Semaphore(0)
+
+    def hook(method: str, path: str) -> None:
+        nonlocal at_once, most
+        with lock:
+            at_once += 1
+            most = max(most, at_once)
+        barrier.acquire(timeout=0.002)
+        with lock:
+            at_once -= 1
+
+    store.hook = hook
+    for name in NAMES:
+        assert read_file(fs, f"/d/{name}") == name.encode() * 100
+    store.hook = None
+    assert store.requests.total() == 200
+    assert most > 4
+    for name in NAMES:
+        read_file(fs, f"/d/{name}")
+    assert store.requests.total() == 200
