@@ -126,8 +126,6 @@ class OpenFile:
         self._is_misjudged = False
         #: When the kernel asked for bytes of it last (monotonic seconds).
         self._last_read = -math.inf
-        #: What the content of an entry at a path is called.
-        self._named: tuple[Entry, str, Content] | None = None
         if spool is not None:
             self._size = spool.size
         elif entry is None:
@@ -375,11 +373,8 @@ class OpenFile:
     # -- inside ------------------------------------------------------------------------------
 
     def _content(self) -> Content:
-        entry, path = self.entry, self.store_path
-        assert entry is not None
-        if self._named is None or self._named[0] is not entry or self._named[1] != path:
-            self._named = entry, path, Content.of(entry.version, path, entry.mtime_ns)
-        return self._named[2]
+        assert self.entry is not None
+        return Content.of(self.entry.version, self.store_path, self.entry.mtime_ns)
 
     @contextmanager
     def _changing(self) -> Iterator[Spool]:

@@ -65,7 +65,7 @@ class Bench:
         self._nameless: list[Node] = []
         self._exits = ExitStack()
         self._exits.enter_context(self._processes.visible())
-        self._exits.enter_context(mock.patch("cosfs.vfs.filesystem.ThreadPoolExecutor", Inline))
+        self._exits.enter_context(mock.patch("cosfs.vfs.pools.ThreadPoolExecutor", Inline))
         for module in ("blocks", "openfile"):
             self._exits.enter_context(mock.patch(f"cosfs.vfs.{module}.BLOCK_SIZE", 8))
         top = Path(tempfile.mkdtemp(prefix="cosfs-machine-"))
