@@ -91,7 +91,8 @@ class Entry:
     ``size`` is in bytes (0 for a folder), times are Unix nanoseconds (0: unknown), ``digest`` is
     lower-case SHA-1 hex or "". ``implied`` marks a folder that exists only because something lies
     below it.
-    ``metadata`` is ``None`` where it was not asked for: a listing does not carry it.
+    ``metadata`` is ``None`` where it was not asked for: a listing does not carry it. ``nonce`` is
+    that of the creation that made a file, where a stat tells it, else "".
     """
 
     kind: Kind
@@ -101,6 +102,7 @@ class Entry:
     digest: str = ""
     implied: bool = False
     metadata: Metadata | None = None
+    nonce: str = field(default="", compare=False)
 
     @property
     def is_folder(self) -> bool:

@@ -99,6 +99,14 @@ def to_envelope(attributes: Attributes, nonce: str = "") -> str:
     return to_json(fields)
 
 
+def nonce_of(text: str) -> str:
+    """Return the nonce in an envelope, "" if there is none."""
+    fields = from_json(text)
+    if fields is None or from_envelope(text) is None:
+        return ""
+    return str(fields.get("nonce", ""))
+
+
 def from_envelope(text: str) -> Attributes | None:
     """Return the attributes in an envelope, ``None`` if ``text`` is none."""
     fields = from_json(text)

@@ -118,6 +118,7 @@ class Store(Protocol):
         *,
         metadata: Metadata,
         create_only: bool = False,
+        nonce: str = "",
         staging: Callable[[str], None] = ignore,
         base: Base | None = None,
     ) -> Entry:
@@ -125,6 +126,8 @@ class Store(Protocol):
 
         Replaces an existing file unless ``create_only``. Properties of ``metadata`` that the old
         object had and the new one has not are gone. Readers see the old content or the new one.
+        ``nonce``, 32 lower-case hex digits, goes with the file where it can, so that a stat tells
+        it from what others made; ``create_only`` makes one up for itself where none is given.
         Content that cannot go at once lies under another, reserved name until it is whole: that is
         told to ``staging`` before, as it stays there when this process dies.
         The facts of the entry's metadata are ``None``: only a stat knows them. Its times are a

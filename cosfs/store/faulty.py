@@ -176,6 +176,7 @@ class FaultyStore:
         *,
         metadata: Metadata,
         create_only: bool = False,
+        nonce: str = "",
         staging: Callable[[str], None] = ignore,
         base: Base | None = None,
     ) -> Entry:
@@ -186,6 +187,7 @@ class FaultyStore:
                 source,
                 metadata=metadata,
                 create_only=create_only,
+                nonce=nonce,
                 staging=staging,
                 base=base,
             ),

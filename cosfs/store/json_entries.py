@@ -12,6 +12,7 @@ from cosfs.errors import NotFound
 from cosfs.jsonapi.replies import FileInfo, ListedEntry, Listing
 from cosfs.model import Entry, Kind, ListPage, Version
 from cosfs.store import spelling
+from cosfs.store.attributes import nonce_of
 from cosfs.store.names import MARKER_NAME, NameRules, is_reserved
 from cosfs.store.properties import Spelling
 
@@ -46,6 +47,7 @@ def file_entry(info: FileInfo, path: str) -> Entry:
         info.mtime * _SECOND,
         info.ctime * _SECOND,
         digest=info.sha,
+        nonce=nonce_of(info.biz_attr),
         metadata=replace(
             spelling.read(spelling_of(info)),
             facts=MappingProxyType({name: text.encode() for name, text in facts.items() if text}),

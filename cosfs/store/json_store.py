@@ -125,12 +125,14 @@ class JsonStore:
         *,
         metadata: Metadata,
         create_only: bool = False,
+        nonce: str = "",
         staging: Callable[[str], None] = ignore,
         base: Base | None = None,
     ) -> Entry:
         key = self._keys.file(path)
-        # Only this attempt knows the nonce: after a lost answer it tells whose file is there.
-        nonce = secrets.token_hex(16) if create_only else ""
+        if create_only and not nonce:
+            # After a lost answer it tells whose file is there.
+            nonce = secrets.token_hex(16)
         wanted = self._sized(path, key, spelling.spell(path, metadata, nonce=nonce))
         digest = self._uploader.put(key, source, wanted, create_only=create_only, staging=staging)
         now_ns = self._now_ns()

@@ -205,6 +205,7 @@ class MemoryStore:
         *,
         metadata: Metadata,
         create_only: bool = False,
+        nonce: str = "",
         staging: Callable[[str], None] = ignore,
         base: Base | None = None,
     ) -> Entry:
@@ -214,7 +215,9 @@ class MemoryStore:
         data = b"".join(content.chunks(source))
         now_ns = self._now_ns()
         digest = hashlib.sha1(data, usedforsecurity=False).hexdigest()
-        entry = Entry(Kind.FILE, len(data), now_ns, now_ns, digest=digest, metadata=held)
+        entry = Entry(
+            Kind.FILE, len(data), now_ns, now_ns, digest=digest, metadata=held, nonce=nonce
+        )
         with self._lock:
             old = self._objects.get(key)
             if old is not None and create_only:

@@ -19,10 +19,12 @@ from __future__ import annotations
 
 import logging
 import math
+import secrets
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -103,6 +105,8 @@ class OpenFile:
         self.attributes = Attributes()
         #: The first store must not replace a file that somebody else made (O_EXCL).
         self.exclusive = False
+        #: Tells what this one has made from what others have, as long as that is not settled.
+        self._nonce = secrets.token_hex(16) if entry is None else ""
         #: What stands beside a new file, and travels with its first store.
         self.new_metadata = Metadata()
         self.descriptors: set[Descriptor] = set()
@@ -310,21 +314,34 @@ class OpenFile:
             journal.put("staged", place, {"path": path})
             staged.append(place)
 
-        is_needed = not self._blind and self._services.check_overwrites
-        entry = self._services.store.write_file(
-            path,
-            spool,
-            metadata=metadata,
-            create_only=self.exclusive,
-            staging=staging,
-            base=Base(self.entry, is_needed=is_needed),
-        )
+        nonce = self._nonce if self.exclusive else ""
+        base = Base(self.entry, is_needed=not self._blind and self._services.check_overwrites)
+        write = partial(self._services.store.write_file, path, spool, metadata=metadata)
+        write = partial(write, nonce=nonce, staging=staging, base=base)
+        try:
+            entry = write(create_only=self.exclusive)
+        except AlreadyExists:
+            if not self._is_made_here(path):
+                raise
+            entry = write(create_only=False)
         # After a failure they stay: whether the store could take back what it had is not known.
         for place in staged:
             journal.drop("staged", place)
         if is_at_risk:
             journal.drop("overwrites", path)
         return entry
+
+    def _is_made_here(self, path: str) -> bool:
+        """Tell whether what is in the way of a new file is of its own attempt, which then failed.
+
+        Cost: 1 request after such an attempt.
+        """
+        if self._tried is None:
+            return False
+        try:
+            return self._services.store.stat_file(path).nonce == self._nonce
+        except NotFound:
+            return False
 
     def note_metadata(self, metadata: Metadata) -> None:
         """Note what a program has set beside the content, should its store be tried again."""

@@ -84,6 +84,7 @@ def test_a_nonce_for_what_is_to_be_created_only(store: JsonStore, bucket: FakeBu
         found = store.stat_file("/f").metadata
         assert found is not None and replace(found, facts=None) == metadata
         nonces.add(json.loads(bucket.files["p/f"].biz_attr)["nonce"])
+        assert store.stat_file("/f").nonce in nonces
     assert len(nonces) == 3 and all(len(nonce) == 32 for nonce in nonces)
     write(store, PLAIN, create_only=True)
     assert bucket.files["p/f"].biz_attr == "demo"

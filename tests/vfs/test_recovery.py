@@ -436,6 +436,38 @@ def test_exclusive_creation_at_open(make_fs: MakeFs, store: MemoryStore) -> None
     assert make_fs().getattr("/f").mode & 0o777 == 0o600
 
 
+def test_an_exclusive_creation_whose_answer_was_lost(make_fs: MakeFs, store: MemoryStore) -> None:
+    plan = FaultPlan(
+        Fault("write_file", on={1}, error=lambda: ConnectFailed("no route"), after=True)
+    )
+    fs = make_fs(over=FaultyStore(store, plan))
+    fh = fs.create("/f", 0o600, os.O_CREAT | os.O_EXCL | os.O_WRONLY, ME).fh
+    fs.write(fh, 0, b"mine")
+    with pytest.raises(StoreFailed):
+        fs.fsync(fh)
+    fs.write(fh, 4, b" and more")
+    fs.fsync(fh)
+    close(fs, fh)
+    assert store.files() == {"/f": b"mine and more"}
+
+
+def test_what_another_created_is_not_taken_for_a_lost_answer(
+    make_fs: MakeFs, store: MemoryStore, expect_log: Callable[[str], None]
+) -> None:
+    expect_log("not stored")
+    plan = FaultPlan(Fault("write_file", on={1}, error=lambda: ConnectFailed("no route")))
+    fs, other = make_fs(over=FaultyStore(store, plan)), make_fs()
+    fh = fs.create("/f", 0o600, os.O_CREAT | os.O_EXCL | os.O_WRONLY, ME).fh
+    fs.write(fh, 0, b"lock")
+    with pytest.raises(StoreFailed):
+        fs.fsync(fh)
+    write_file(other, "/f", b"lock", os.O_EXCL)
+    with pytest.raises(StoreFailed) as failure:
+        fs.fsync(fh)
+    assert isinstance(failure.value.cause, AlreadyExists)
+    fs.release(fh)
+
+
 def test_overwrites_without_a_check(
     make_fs: MakeFs, store: MemoryStore, clock: FakeClock
 ) -> None:
