@@ -20,6 +20,7 @@ event                     what changes
 
 Beside these beliefs stand the **times** that this mount has shown for a version of an object. They
 do not expire: as long as content is what this mount stored or saw, its times stay what they were.
+A folder's stay until another time is stored for it.
 Nor does the number of **subfolders** that a folder was last seen with, which own changes move.
 """
 
@@ -125,6 +126,8 @@ class MetaCache:
         self._marks: _Beliefs[str, Metadata | bool] = _Beliefs(names, ttl, timer)
         self._times: LRUCache[str, tuple[Version | None, Times]] = LRUCache(names)
         self._subfolders: LRUCache[str, int] = LRUCache(names)
+        #: By folder: the stored time over which this mount shows its own.
+        self._overruled: LRUCache[str, int | None] = LRUCache(names)
         self._asked: _Beliefs[str, int] = _Beliefs(names, ttl, timer)
         #: Of folders of several pages: how many they had when they were listed last.
         self._pages: LRUCache[str, int] = LRUCache(_LARGE_FOLDERS)
@@ -192,6 +195,22 @@ class MetaCache:
         """Return how many folders there are in ``folder``, as far as is known without a request."""
         with self._lock:
             return self._subfolders.get(folder, 0)
+
+    def folder_times(self, path: str, stored_ns: int | None) -> Times:
+        """Return the times of a folder that this mount has shown, given what is ``stored_ns``.
+
+        Once that changes, somebody has set it since: the time of here is forgotten.
+        """
+        with self._lock:
+            version, times = self._times.get(path, (None, _NO_TIMES))
+            if version is not None or times.mtime_ns is None:
+                self._overruled.pop(path, None)
+                return _NO_TIMES if version is not None else times
+            if self._overruled.setdefault(path, stored_ns) != stored_ns:
+                times = times._replace(mtime_ns=None)
+                self._times[path] = None, times
+                del self._overruled[path]
+            return times
 
     def usage(self) -> CacheUsage:
         """Return what is believed, and how often that answered."""
@@ -332,7 +351,9 @@ class MetaCache:
             self._count_folder(path, was or self._last_known(path), None)
             self._own.note(path, None)
             self._place(path, None)
-            for beliefs in (self._metadata, self._times, self._listings, self._marks):
+            for beliefs in (
+                self._metadata, self._times, self._overruled, self._listings, self._marks
+            ):  # fmt: skip
                 beliefs.pop(path, None)
             self._own_marks.pop(path, None)
             self._subfolders.pop(path, None)

@@ -59,13 +59,13 @@ class Status:
         elif self._files.is_hidden_name(path):
             raise NotFound("no such file", path=path)
         entry = self._catalog.get(path)
-        attrs = self._attrs.build(
-            path,
-            entry,
-            self._keeper.of(path, entry),
-            self._cache.times(path, version_of(entry)),
-            self._cache.subfolders(path) if entry.is_folder else 0,
-        )
+        attributes = self._keeper.of(path, entry)
+        if entry.is_folder:
+            times = self._cache.folder_times(path, attributes.mtime_ns)
+        else:
+            times = self._cache.times(path, entry.version)
+        subfolders = self._cache.subfolders(path) if entry.is_folder else 0
+        attrs = self._attrs.build(path, entry, attributes, times, subfolders)
         if entry.is_folder:
             self._kernel.told_folder(path, attrs.gid if attrs.mode & stat.S_ISGID else None)
         else:

@@ -347,3 +347,20 @@ def test_a_change_follows_a_rename_and_ends_with_the_name(
     assert read_file(seen, "/h") == b"3"
     with pytest.raises(NotFound):
         seen.getattr("/f")
+
+
+def test_a_folders_time_that_another_mount_sets(make_fs: MakeFs, clock: FakeClock) -> None:
+    fs, other = make_fs(), make_fs()
+    fs.mkdir("/d", 0o755, ME)
+    write_file(fs, "/d/f", b"1")
+    mine = fs.getattr("/d").mtime_ns
+    other.utimens("/d", None, 10**18)
+    other._keeper.send_all()
+    assert fs.getattr("/d").mtime_ns == mine
+    clock.advance(61)
+    assert fs.getattr("/d").mtime_ns == 10**18
+    write_file(fs, "/d/g", b"2")
+    touched = fs.getattr("/d").mtime_ns
+    assert touched == clock.wall_ns()
+    clock.advance(61)
+    assert fs.getattr("/d").mtime_ns == touched
