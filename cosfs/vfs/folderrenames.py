@@ -47,6 +47,8 @@ class _Known(NamedTuple):
     times: Times
     metadata: Metadata | None
     subfolders: int
+    #: How long it is believed.
+    until: float
 
 
 class FolderRenames:
@@ -206,7 +208,8 @@ class FolderRenames:
         attributes = self._keeper.of(path, entry)
         times = self._cache.times(path, version_of(entry))
         metadata = self._cache.metadata(path, entry.version)
-        return _Known(attributes, times, metadata, self._cache.subfolders(path))
+        until = self._cache.believed_until(path, entry.version)
+        return _Known(attributes, times, metadata, self._cache.subfolders(path), until)
 
     def _follow(self, path: str, target: str) -> None:
         """Let what is known here follow a file, at once: somebody may be reading it."""
@@ -223,7 +226,7 @@ class FolderRenames:
                 mtime_ns = self._attrs.mtime_ns(entry, known.attributes, known.times)
                 self._cache.set_times(path, None, known.times._replace(mtime_ns=mtime_ns))
             else:
-                self._cache.put(path, replace(entry, metadata=known.metadata))
+                self._cache.put(path, replace(entry, metadata=known.metadata), known.until)
                 self._keep_mtime(path, entry, known.attributes, known.times)
         for _, path, entry, known in moved:
             if entry.is_folder:

@@ -87,10 +87,12 @@ class _Beliefs(TTLCache[K, V]):
 class Listing:
     """A complete listing of one folder: only ``learn_listing`` and an own ``mkdir`` make one."""
 
-    __slots__ = ("bytes", "entries")
+    __slots__ = ("bytes", "entries", "until")
 
-    def __init__(self, entries: dict[str, Entry]) -> None:
+    def __init__(self, entries: dict[str, Entry], until: float) -> None:
         self.entries = entries
+        #: How long it is believed (monotonic seconds).
+        self.until = until
         #: Of all files in it.
         self.bytes = sum(entry.size for entry in entries.values())
 
@@ -117,11 +119,13 @@ class MetaCache:
         self._lock = threading.Lock()
         timer = clock.monotonic
         names, ttl = options.max_entries, self._ttl
-        self._entries: _Beliefs[str, Entry | None] = _Beliefs(names, ttl, timer)
+        self._entries: _Beliefs[str, tuple[Entry | None, float]] = _Beliefs(names, ttl, timer)
         self._listings: _Beliefs[str, Listing] = _Beliefs(
             names, ttl, timer, getsizeof=lambda listing: 1 + len(listing.entries)
         )
-        self._metadata: _Beliefs[str, tuple[Version, Metadata]] = _Beliefs(names, ttl, timer)
+        self._metadata: _Beliefs[str, tuple[Version, Metadata, float]] = _Beliefs(
+            names, ttl, timer
+        )
         #: True: marked; False: not; metadata: marked, and that is what the mark holds.
         self._marks: _Beliefs[str, Metadata | bool] = _Beliefs(names, ttl, timer)
         self._times: LRUCache[str, tuple[Version | None, Times]] = LRUCache(names)
@@ -153,14 +157,14 @@ class MetaCache:
     def listing(self, folder: str) -> dict[str, Entry] | None:
         """Return a snapshot of the complete listing of ``folder``, or ``None``."""
         with self._lock:
-            listing = self._listings.get(folder)
+            listing = self._listing(folder)
             self._count(listing is None)
             return None if listing is None else dict(listing.entries)
 
     def is_known_empty(self, folder: str) -> bool:
         """Tell whether a complete listing says that nothing is in ``folder``."""
         with self._lock:
-            listing = self._listings.get(folder)
+            listing = self._listing(folder)
             return listing is not None and not listing.entries
 
     def own_change(self, path: str) -> Entry | Unknown | None:
@@ -177,8 +181,23 @@ class MetaCache:
     def metadata(self, path: str, version: Version) -> Metadata | None:
         """Return the metadata of ``path`` if it is known for exactly this ``version``."""
         with self._lock:
-            known = self._metadata.get(path)
-        return known[1] if known is not None and known[0] == version else None
+            known = self._known_metadata(path, version)
+        return None if known is None else known[0]
+
+    def believed_until(self, path: str, version: Version) -> float:
+        """Return until when what is known of ``path`` is believed (monotonic seconds).
+
+        A name that is moved is believed no longer than before: pass it on to ``put``.
+        """
+        with self._lock:
+            parent, name = paths.split(path)
+            listing = self._listing(parent)
+            if listing is not None and name:
+                until = listing.until
+            else:
+                _, until = self._entries.get(path, (None, self._fresh()))
+            known = self._known_metadata(path, version)
+            return until if known is None else min(until, known[1])
 
     def mark(self, folder: str) -> Metadata | bool | None:
         """Return whether ``folder`` is marked, what its mark holds if known, or ``None``."""
@@ -259,7 +278,7 @@ class MetaCache:
             self._count_folder(path, self._lookup(path), entry)
             self._place(path, entry)
             if entry is not None and entry.metadata is not None:
-                self._metadata[path] = (entry.version, entry.metadata)
+                self._metadata[path] = (entry.version, entry.metadata, self._fresh())
             return entry
 
     def doubts(self, folder: str, entries: Mapping[str, Entry]) -> list[str]:
@@ -273,7 +292,8 @@ class MetaCache:
             return [
                 paths.join(folder, name)
                 for name, change in self._own.in_folder(folder)
-                if now - change.at >= self._ttl and _differs(change.entry, entries.get(name))
+                if now >= min(change.at + self._ttl, change.until)
+                and _differs(change.entry, entries.get(name))
             ]
 
     def learn_listing(
@@ -314,26 +334,30 @@ class MetaCache:
             self._subfolders[folder] = sum(entry.is_folder for entry in entries.values())
             is_believed = generation >= self._own.floor and not contradicts
             if is_believed and len(entries) < self._listings.maxsize:
-                self._listings[folder] = Listing(entries)
+                self._listings[folder] = Listing(entries, self._fresh())
                 return dict(entries)
             return entries
 
     def learn_metadata(self, path: str, version: Version, metadata: Metadata) -> None:
         """Believe what this mount has made of an object's metadata; its content may be older."""
         with self._lock:
-            self._metadata[path] = (version, metadata)
+            self._metadata[path] = (version, metadata, self._fresh())
 
     # -- own changes -----------------------------------------------------------------------
 
-    def put(self, path: str, entry: Entry) -> None:
-        """Note that this mount made ``path`` what ``entry`` says."""
+    def put(self, path: str, entry: Entry, until: float | None = None) -> None:
+        """Note that this mount made ``path`` what ``entry`` says, or moved there what was so.
+
+        What is moved is believed ``until`` then.
+        """
         with self._lock:
+            until = self._fresh() if until is None else until
             was = self._last_known(path)
             self._count_folder(path, None if isinstance(was, Unknown) else was, entry)
-            self._own.note(path, entry)
-            self._place(path, entry)
+            self._own.note(path, entry, until)
+            self._place(path, entry, until)
             if entry.metadata is not None:
-                self._metadata[path] = (entry.version, entry.metadata)
+                self._metadata[path] = (entry.version, entry.metadata, until)
             else:
                 self._metadata.pop(path, None)
 
@@ -341,7 +365,7 @@ class MetaCache:
         """Note that this mount made an empty folder: its listing is known from now on."""
         self.put(path, entry)
         with self._lock:
-            self._listings[path] = Listing({})
+            self._listings[path] = Listing({}, self._fresh())
             self._subfolders[path] = 0
             self._marks[path] = False
 
@@ -349,7 +373,7 @@ class MetaCache:
         """Note that this mount removed ``path``; it was ``was``, should that be forgotten."""
         with self._lock:
             self._count_folder(path, was or self._last_known(path), None)
-            self._own.note(path, None)
+            self._own.note(path, None, self._fresh())
             self._place(path, None)
             for beliefs in (
                 self._metadata, self._times, self._overruled, self._listings, self._marks
@@ -434,12 +458,32 @@ class MetaCache:
         else:
             self._hits += 1
 
+    def _fresh(self) -> float:
+        """Return until when something is believed that is learnt now."""
+        return self._clock.monotonic() + self._ttl
+
+    def _listing(self, folder: str) -> Listing | None:
+        listing = self._listings.get(folder)
+        if listing is not None and self._clock.monotonic() >= listing.until:
+            del self._listings[folder]
+            return None
+        return listing
+
+    def _known_metadata(self, path: str, version: Version) -> tuple[Metadata, float] | None:
+        of, metadata, until = self._metadata.get(path, (None, None, 0.0))
+        if metadata is None or of != version or self._clock.monotonic() >= until:
+            return None
+        return metadata, until
+
     def _lookup(self, path: str) -> Entry | Unknown | None:
         parent, name = paths.split(path)
-        listing = self._listings.get(parent)
+        listing = self._listing(parent)
         if listing is not None and name:
             return listing.entries.get(name)
-        return self._entries.get(path, UNKNOWN)
+        known = self._entries.get(path)
+        if known is None or self._clock.monotonic() >= known[1]:
+            return UNKNOWN
+        return known[0]
 
     def _last_known(self, path: str) -> Entry | Unknown | None:
         """Return what is believed of ``path``, or what an own change made of it of late."""
@@ -462,12 +506,14 @@ class MetaCache:
             return
         self._marks[folder] = mark or folder in self._own_marks
 
-    def _place(self, path: str, entry: Entry | None) -> None:
+    def _place(self, path: str, entry: Entry | None, until: float | None = None) -> None:
+        until = self._fresh() if until is None else until
         parent, name = paths.split(path)
-        listing = self._listings.get(parent)
+        listing = self._listing(parent)
         if listing is None or not name:
-            self._entries[path] = entry
+            self._entries[path] = entry, until
             return
+        listing.until = min(listing.until, until)
         # What was believed before must not come back with the end of the listing.
         self._entries.pop(path, None)
         listing.place(name, entry)

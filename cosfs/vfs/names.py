@@ -257,13 +257,14 @@ class Names:
             self._keeper.ensure_mark(paths.parent(new))
         times = self._cache.times(old, entry.version)
         metadata = self._cache.metadata(old, entry.version)
+        until = self._cache.believed_until(old, entry.version)
         has_unsent = self._keeper.unsent(old) != Attributes()
         with self._journaled(old, new) if has_unsent else nullcontext():
             self._catalog.move_file(old, new, overwrite=True)
             self._files.renamed(old, new)
             self._cache.move_times(old, new)
             # In this order: nobody must find neither name.
-            self._cache.put(new, replace(entry, metadata=metadata))
+            self._cache.put(new, replace(entry, metadata=metadata), until)
             self._cache.remove(old)
             self._keeper.renamed(old, new)
         self._keep_mtime(new, entry, attributes, times._replace(ctime_ns=self._clock.wall_ns()))

@@ -22,11 +22,15 @@ OVERLAY_S: Final = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """An own change: its number, when it was made, and what the name is since (None: gone)."""
+    """An own change: its number, when it was made, and what the name is since (None: gone).
+
+    A listing that says otherwise is lagging for sure ``until`` then, at most.
+    """
 
     number: int
     at: float
     entry: Entry | None
+    until: float
 
 
 class Overlay:
@@ -46,17 +50,17 @@ class Overlay:
         self.number = 0
         self.floor = 0
 
-    def note(self, path: str, entry: Entry | None) -> None:
-        """Remember that this mount made ``path`` what ``entry`` says."""
+    def note(self, path: str, entry: Entry | None, until: float) -> None:
+        """Remember that this mount made ``path`` what ``entry`` says; see ``Change``."""
         self.number += 1
-        self._set(path, Change(self.number, self._clock.monotonic(), entry))
+        self._set(path, Change(self.number, self._clock.monotonic(), entry, until))
         self._prune()
 
     def correct(self, path: str, entry: Entry | None) -> None:
         """Let a change, if there is one, say ``entry``: a later stat has told so."""
         change = self.get(path)
         if change is not None:
-            self._set(path, Change(change.number, change.at, entry))
+            self._set(path, replace(change, entry=entry))
 
     def get(self, path: str) -> Change | None:
         """Return the latest own change of ``path`` that is remembered."""

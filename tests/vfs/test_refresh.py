@@ -293,3 +293,21 @@ class TestContentType:
     def test_by_extension(self, name: str, kind: bytes | None) -> None:
         found = with_content_type(Metadata(), f"/d.png/{name}")
         assert found.properties.get("content_type") == kind
+
+
+def test_a_rename_does_not_renew_what_is_believed(
+    make_fs: MakeFs, store: MemoryStore, clock: FakeClock
+) -> None:
+    for path in ("/d/f", "/e/other"):
+        write_unseen(store, path, b"old")
+    fs = make_fs()
+    assert names(fs, "/d") == ["f"] and names(fs, "/e") == ["other"]
+    write_unseen(store, "/d/f", b"newer")
+    for target, source in (("/d/g", "/d/f"), ("/e/g", "/d/g"), ("/h", "/e/g")):
+        clock.advance(19)
+        fs.rename(source, target)
+    assert fs.getattr("/h").size == 3
+    clock.advance(4)
+    assert fs.getattr("/h").size == 5
+    assert "h" in names(fs, "/")
+    assert fs.getattr("/h").size == 5
