@@ -28,20 +28,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, MutableMapping
-from typing import Any, Final, NamedTuple, TypeVar, overload
+from typing import Any, Final, NamedTuple
 
-from cachetools import LRUCache, TTLCache
+from cachetools import LRUCache
 
 from cosfs import paths
 from cosfs.clock import Clock
 from cosfs.config import CacheOptions
 from cosfs.model import Entry, Metadata, Version
-from cosfs.vfs.overlay import OVERLAY_S, Change, Overlay
+from cosfs.vfs.beliefs import Beliefs, Listing
+from cosfs.vfs.overlay import OVERLAY_S, Overlay, differs, truth
 from cosfs.vfs.types import CacheUsage
-
-K = TypeVar("K")
-V = TypeVar("V")
-T = TypeVar("T")
 
 
 class Unknown:
@@ -65,45 +62,6 @@ _NO_TIMES: Final = Times()
 _LARGE_FOLDERS: Final = 1000
 
 
-class _Beliefs(TTLCache[K, V]):
-    """A TTL cache that looks once or twice for what is asked for; cachetools' own ``get`` looks
-    three times and stops its clock in between, which takes three times as long. A ``stat`` that is
-    answered from memory asks three of them.
-    """
-
-    @overload
-    def get(self, key: K) -> V | None: ...
-
-    @overload
-    def get(self, key: K, default: V | T) -> V | T: ...
-
-    def get(self, key: K, default: Any = None) -> Any:
-        try:
-            return self[key] if key in self else default
-        except KeyError:  # its time was up between the two
-            return default
-
-
-class Listing:
-    """A complete listing of one folder: only ``learn_listing`` and an own ``mkdir`` make one."""
-
-    __slots__ = ("bytes", "entries", "until")
-
-    def __init__(self, entries: dict[str, Entry], until: float) -> None:
-        self.entries = entries
-        #: How long it is believed (monotonic seconds).
-        self.until = until
-        #: Of all files in it.
-        self.bytes = sum(entry.size for entry in entries.values())
-
-    def place(self, name: str, entry: Entry | None) -> None:
-        """Let ``name`` be ``entry``, or with ``None`` not be there."""
-        old = self.entries.pop(name, None)
-        self.bytes += (entry.size if entry else 0) - (old.size if old else 0)
-        if entry is not None:
-            self.entries[name] = entry
-
-
 class MetaCache:
     """See the module's text.
 
@@ -119,25 +77,25 @@ class MetaCache:
         self._lock = threading.Lock()
         timer = clock.monotonic
         names, ttl = options.max_entries, self._ttl
-        self._entries: _Beliefs[str, tuple[Entry | None, float]] = _Beliefs(names, ttl, timer)
-        self._listings: _Beliefs[str, Listing] = _Beliefs(
+        self._entries: Beliefs[str, tuple[Entry | None, float]] = Beliefs(names, ttl, timer)
+        self._listings: Beliefs[str, Listing] = Beliefs(
             names, ttl, timer, getsizeof=lambda listing: 1 + len(listing.entries)
         )
-        self._metadata: _Beliefs[str, tuple[Version, Metadata, float]] = _Beliefs(
+        self._metadata: Beliefs[str, tuple[Version, Metadata, float]] = Beliefs(
             names, ttl, timer
         )
         #: True: marked; False: not; metadata: marked, and that is what the mark holds.
-        self._marks: _Beliefs[str, Metadata | bool] = _Beliefs(names, ttl, timer)
+        self._marks: Beliefs[str, Metadata | bool] = Beliefs(names, ttl, timer)
         self._times: LRUCache[str, tuple[Version | None, Times]] = LRUCache(names)
         self._subfolders: LRUCache[str, int] = LRUCache(names)
         #: By folder: the stored time over which this mount shows its own.
         self._overruled: LRUCache[str, int | None] = LRUCache(names)
-        self._asked: _Beliefs[str, int] = _Beliefs(names, ttl, timer)
+        self._asked: Beliefs[str, int] = Beliefs(names, ttl, timer)
         #: Of folders of several pages: how many they had when they were listed last.
         self._pages: LRUCache[str, int] = LRUCache(_LARGE_FOLDERS)
         self._own = Overlay(clock, names)
         #: Folders that this mount has marked of late: a listing may lag behind it.
-        self._own_marks: _Beliefs[str, None] = _Beliefs(names, OVERLAY_S, timer)
+        self._own_marks: Beliefs[str, None] = Beliefs(names, OVERLAY_S, timer)
         self._hits = self._misses = 0
 
     # -- what is believed ------------------------------------------------------------------
@@ -293,7 +251,7 @@ class MetaCache:
                 paths.join(folder, name)
                 for name, change in self._own.in_folder(folder)
                 if now >= min(change.at + self._ttl, change.until)
-                and _differs(change.entry, entries.get(name))
+                and differs(change.entry, entries.get(name))
             ]
 
     def learn_listing(
@@ -315,16 +273,16 @@ class MetaCache:
             contradicts = False
             for name, change in self._own.in_folder(folder):
                 listed = entries.get(name)
-                truth = _truth(change, listed, generation)
+                true_now = truth(change, listed, generation)
                 path = paths.join(folder, name)
                 if change.number <= generation and path in settled:
-                    truth = settled[path]
-                elif change.number <= generation and _differs(change.entry, listed):
+                    true_now = settled[path]
+                elif change.number <= generation and differs(change.entry, listed):
                     contradicts = True
-                if truth is None:
+                if true_now is None:
                     entries.pop(name, None)
                 else:
-                    entries[name] = truth
+                    entries[name] = true_now
             self._learn_mark(folder, marked)
             self._asked.pop(folder, None)
             if pages > 1:
@@ -519,18 +477,5 @@ class MetaCache:
         listing.place(name, entry)
 
 
-def _truth(change: Change, listed: Entry | None, generation: int) -> Entry | None:
-    """Return what a name is, given an own change and what a listing says."""
-    if change.number > generation or _differs(change.entry, listed):
-        return change.entry
-    return listed
-
-
 def _is_folder(entry: Entry | None) -> bool:
     return entry is not None and entry.is_folder
-
-
-def _differs(mine: Entry | None, listed: Entry | None) -> bool:
-    if mine is None or listed is None:
-        return mine is not listed
-    return mine.kind is not listed.kind or (not mine.is_folder and mine.version != listed.version)

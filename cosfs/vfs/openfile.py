@@ -22,7 +22,7 @@ import math
 import secrets
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -313,11 +313,9 @@ class OpenFile:
         def staging(place: str) -> None:
             journal.put("staged", place, {"path": path})
             staged.append(place)
-
-        nonce = self._nonce if self.exclusive else ""
         base = Base(self.entry, is_needed=not self._blind and self._services.check_overwrites)
-        write = partial(self._services.store.write_file, path, spool, metadata=metadata)
-        write = partial(write, nonce=nonce, staging=staging, base=base)
+        write = partial(self._services.store.write_file, path, spool, metadata=metadata, base=base)
+        write = partial(write, staging=staging, nonce=self._nonce if self.exclusive else "")
         try:
             entry = write(create_only=self.exclusive)
         except AlreadyExists:
@@ -336,12 +334,10 @@ class OpenFile:
 
         Cost: 1 request after such an attempt.
         """
-        if self._tried is None:
-            return False
-        try:
-            return self._services.store.stat_file(path).nonce == self._nonce
-        except NotFound:
-            return False
+        if self._tried is not None:
+            with suppress(NotFound):
+                return self._services.store.stat_file(path).nonce == self._nonce
+        return False
 
     def note_metadata(self, metadata: Metadata) -> None:
         """Note what a program has set beside the content, should its store be tried again."""

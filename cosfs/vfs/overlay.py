@@ -106,3 +106,17 @@ class Overlay:
                 del names[name]
                 if not names:
                     del self._folders[folder]
+
+
+def truth(change: Change, listed: Entry | None, generation: int) -> Entry | None:
+    """Return what a name is, given an own change and what a listing says."""
+    if change.number > generation or differs(change.entry, listed):
+        return change.entry
+    return listed
+
+
+def differs(mine: Entry | None, listed: Entry | None) -> bool:
+    """Tell whether a listing says something else of a name than an own change."""
+    if mine is None or listed is None:
+        return mine is not listed
+    return mine.kind is not listed.kind or (not mine.is_folder and mine.version != listed.version)

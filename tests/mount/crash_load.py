@@ -229,7 +229,9 @@ def answers(folder: Path, op: Op) -> Iterator[None]:
             os.rename(path, new) if kind == "rename" else os.unlink(path)
             # A kill within half a second may bring the name of an open file back, as it may have
             # been taken for a rename; but not once somebody has seen that it is gone.
-            assert kind == "rename" or not os.path.lexists(path)
+            if kind == "unlink":
+                with contextlib.suppress(FileNotFoundError):
+                    raise AssertionError(f"{os.lstat(path)} of a file that was removed")
             yield
     elif kind == "mkdir":
         os.mkdir(path, op["mode"])

@@ -228,6 +228,7 @@ class WriteBackStore:
         *,
         metadata: Metadata,
         create_only: bool = False,
+        nonce: str = "",
         staging: Callable[[str], None] = ignore,
         base: Base | None = None,
     ) -> Entry:
@@ -238,9 +239,15 @@ class WriteBackStore:
             # As much may be there already: only the server knows.
             self.settle(path)
             return self._inner.write_file(
-                path, source, metadata=metadata, create_only=create_only, staging=staging
+                path,
+                source,
+                metadata=metadata,
+                create_only=create_only,
+                nonce=nonce,
+                staging=staging,
             )
         began = self._clock.monotonic()
+        # No nonce goes with what waits: nobody has to ask whether its store was answered.
         if create_only:
             self._refuse_existing(path, base)
         with self.backlog.room_for(source.size):
