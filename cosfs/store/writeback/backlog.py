@@ -20,7 +20,7 @@ from cosfs.clock import Clock
 from cosfs.config import WriteBackOptions
 from cosfs.errors import AlreadyExists, CosfsError, FsError, ObjectChanged, StoreError
 from cosfs.model import Scope
-from cosfs.store.writeback.content import ContentFolder
+from cosfs.store.writeback.content import ContentFolder, sync
 from cosfs.store.writeback.folding import Folding
 from cosfs.store.writeback.journal import Journal
 from cosfs.store.writeback.operation import Kind, Operation, State
@@ -72,6 +72,9 @@ class Backlog:
         self._clock = clock
         self._options = options
         self._journal = Journal(folder, is_synced=is_synced)
+        if is_synced:
+            for made in (contents, folder, folder.parent):
+                sync(made)
         self._queue = Queue()
         self.view = View(self._queue)
         self.recent = Recent(clock)

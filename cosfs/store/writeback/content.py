@@ -34,8 +34,8 @@ class ContentFolder:
             if not self._shared(source, file):
                 self._copy(source, file)
             if self._is_synced:
-                _sync(file)
-                _sync(self.folder)
+                sync(file)
+                sync(self.folder)
         except OSError as error:
             file.unlink(missing_ok=True)
             is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
@@ -112,7 +112,8 @@ def _private(file: str, flags: int) -> int:
     return os.open(file, flags | os.O_CLOEXEC, 0o600)
 
 
-def _sync(file: Path) -> None:
+def sync(file: Path) -> None:
+    """Let what a file or folder holds survive a power loss. Raises ``OSError``."""
     descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
