@@ -31,6 +31,11 @@ from cosfs.store.writeback.view import Node, View
 
 log = logging.getLogger(__name__)
 
+#: While programs make changes one after the other, they have the processor: what nobody waits for
+#: is made once there was a pause of so long, or at the latest so much after its time.
+_QUIET_S: Final = 0.1
+_HELD_BACK_S: Final = 5.0
+
 #: Pauses between attempts while the server is away.
 _FIRST_PAUSE_S: Final = 1.0
 _LONGEST_PAUSE_S: Final = 30.0
@@ -90,6 +95,7 @@ class Backlog:
         self._outages = 0
         self._pause_s = _FIRST_PAUSE_S
         self._not_before = 0.0
+        self._last_added = 0.0
         self._is_probing = False
         #: Made so far, for those who look for progress.
         self.made = 0
@@ -146,7 +152,7 @@ class Backlog:
         Raises ``NoSpace``, ``SpoolFailed``: it was not taken in.
         """
         operation.since = self._clock.wall()
-        operation.due = self._clock.monotonic()
+        operation.due = self._last_added = self._clock.monotonic()
         if self._is_urgent:
             operation.is_pressed = True
         else:
@@ -200,14 +206,25 @@ class Backlog:
         now = self._clock.monotonic()
         if self._away is not None and (self._is_probing or now < self._not_before):
             return None
+        due = self._next_time()
+        if due is None or due > now:
+            return None
         operation = self._queue.take(now)
         if operation is not None:
             self._is_probing = self._away is not None
         return operation
 
+    def _next_time(self) -> float | None:
+        """Return when the next change is to be made (monotonic seconds)."""
+        operation = self._queue.next()
+        if operation is None or operation.is_pressed or not self._options.delay_s:
+            return None if operation is None else operation.due
+        quiet = self._last_added + _QUIET_S
+        return max(operation.due, min(quiet, operation.due + _HELD_BACK_S))
+
     def _wait_for_work(self) -> None:
         """Wait for a notice; one thread of those that wait looks at the time too."""
-        due = self._queue.next_due()
+        due = self._next_time()
         if due is None or self._has_timekeeper or self._is_probing:
             self._work.wait()
             return

@@ -6,7 +6,7 @@ import base64
 import enum
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
@@ -153,7 +153,11 @@ class Operation:
 def _metadata_to_json(metadata: Metadata) -> dict[str, Any]:
     return {
         "properties": _bytes_to_json(metadata.properties),
-        "attributes": asdict(metadata.attributes),
+        "attributes": {
+            name: value
+            for name in Attributes.__slots__
+            if (value := getattr(metadata.attributes, name)) is not None
+        },
     }
 
 

@@ -169,10 +169,10 @@ class Queue:
         operation.state = State.STARTED
         return operation
 
-    def next_due(self) -> float | None:
-        """Return when the next operation may be made (monotonic seconds)."""
+    def next(self) -> Operation | None:
+        """Return what ``take`` would return once its time has come."""
         self._drop_stale()
-        return self._ready[0][0] if self._ready else None
+        return self._ready[0][-1] if self._ready else None
 
     # -- inside ------------------------------------------------------------------------------
 
