@@ -130,8 +130,7 @@ class OpenFiles:
 
     def usage(self) -> FilesUsage:
         """Return what is open, and what of it is not stored."""
-        with self._lock:
-            files = list(self._by_path.values())
+        files = self._all()
         dirty = [file for file in files if file.is_dirty]
         return FilesUsage(
             descriptors=len(self._descriptors),
@@ -139,6 +138,12 @@ class OpenFiles:
             dirty_files=len(dirty),
             dirty_bytes=sum(file.size for file in dirty),
         )
+
+    def _all(self) -> list[OpenFile]:
+        """Return all that is open, those last that have the name of another version by now."""
+        with self._lock:
+            outdated = [file for files in self._outdated.values() for file in files]
+            return [*self._by_path.values(), *outdated]
 
     # -- opening -----------------------------------------------------------------------------
 
@@ -282,8 +287,7 @@ class OpenFiles:
 
         To be called when no other call comes any more.
         """
-        with self._lock:
-            files = list(self._by_path.values())
+        files = self._all()
         failures = list(self._executor.map(self._last_chance, files))
         log.debug("%d files were open, %d could not be stored", len(files), sum(failures))
         return self.pending.not_stored()

@@ -126,3 +126,19 @@ def test_attributes_that_are_listed_can_be_read_though_somebody_replaced_the_fil
     write_unseen(store, "/f", b"theirs")
     for name in fs.listxattr("/f"):
         fs.getxattr("/f", name)
+
+
+def test_a_stop_keeps_what_was_written_to_a_version_that_was_replaced(
+    fs: FileSystem, store: MemoryStore, clock: FakeClock, expect_log: Callable[[str], None]
+) -> None:
+    expect_log("not stored")
+    write_unseen(store, "/f", b"old")
+    old = open_file(fs, "/f", os.O_RDWR)
+    assert fs.read(old, 0, 3) == b"old"
+    write_unseen(store, "/f", b"theirs")
+    clock.advance(61)
+    open_file(fs, "/f", os.O_RDONLY)
+    fs.write(old, 0, b"ours and longer")
+    (left,) = fs.stop()
+    assert left.path == "/f"
+    assert store.files() == {"/f": b"theirs"}
