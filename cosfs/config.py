@@ -175,6 +175,9 @@ class DataOptions:
 
     #: Bytes of file content kept in memory for the whole mount.
     memory_bytes: int = 256 * 1024 * 1024
+    #: Where file content is kept on the local disk, if it is to be, and how many bytes of it.
+    cache_dir: Path | None = None
+    cache_bytes: int = 2**30
     #: Requests in flight for one large transfer.
     parallel: int = 16
     #: When an exclusive creation finds out whether it is the first: with its content, or at once,

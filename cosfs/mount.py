@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import resource
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -24,6 +25,7 @@ from cosfs.errors import (
     AccessDenied,
     BadCredentials,
     BucketNotFound,
+    ConfigError,
     CosfsError,
     FuseUnavailable,
     SignatureExpired,
@@ -86,6 +88,7 @@ def make_plan(
     what = Source.parse(source)
     where = mounts.resolve(mountpoint)
     mounts.check_mountpoint(where, nonempty=options.nonempty)
+    _check_cache_dir(options.data.cache_dir, where)
     account = resolve_account(options.account, environ, home)
     mounts.check_fuse()
     _load_binding()
@@ -93,6 +96,28 @@ def make_plan(
     return Plan(
         what, where, options, account, MountState.of(root, where, what.bucket, what.prefix)
     )
+
+
+def _check_cache_dir(folder: Path | None, mountpoint: str) -> None:
+    """Refuse a folder for content in which others could put something, or the mount itself would.
+
+    Raises ``ConfigError``.
+    """
+    if folder is None:
+        return
+    if Path(os.path.realpath(folder)).is_relative_to(mountpoint):
+        raise ConfigError(f"cache_dir={folder} lies in the mount itself")
+    try:
+        status = os.stat(folder)
+    except OSError:
+        return  # it is made later
+    if not stat.S_ISDIR(status.st_mode):
+        raise ConfigError(f"cache_dir={folder} is no directory")
+    if status.st_uid != os.geteuid() or status.st_mode & 0o022:
+        raise ConfigError(
+            f"cache_dir={folder} must be yours, and nobody else may write there: give a directory"
+            " of its own"
+        )
 
 
 def run(plan: Plan, *, foreground: bool) -> ExitCode:

@@ -62,6 +62,8 @@ _VALUED = (
     "umask",
     "names",
     "memory",
+    "cache_dir",
+    "cache_size",
     "parallel",
     "writeback_size",
     "writeback_delay",
@@ -165,6 +167,8 @@ def parse_options(groups: Iterable[str], *, uid: int, gid: int) -> MountOptions:
                 flags[name] = None
     data = DataOptions(
         memory_bytes=_read(given, "memory", DataOptions().memory_bytes, _mebibytes),
+        cache_dir=_read(given, "cache_dir", None, _absolute),
+        cache_bytes=_read(given, "cache_size", DataOptions().cache_bytes, _size),
         parallel=_read(given, "parallel", DataOptions().parallel, _connections),
         excl=_read(given, "excl", "close", _one_of(EXCL)),
         overwrite=_read(given, "overwrite", "check", _one_of(OVERWRITE)),
@@ -217,6 +221,8 @@ def describe(options: MountOptions) -> dict[str, str | int | float | bool]:
         "umask": f"{options.view.umask:03o}",
         "names": options.names,
         "memory": options.data.memory_bytes >> 20,
+        **({"cache_dir": str(options.data.cache_dir)} if options.data.cache_dir else {}),
+        "cache_size": options.data.cache_bytes,
         "parallel": options.data.parallel,
         "excl": options.data.excl,
         "overwrite": options.data.overwrite,

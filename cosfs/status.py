@@ -184,12 +184,20 @@ def _facts(status: Mapping[str, Any]) -> list[tuple[str, str]]:
          " questions answered"),
         ("content", f"{size_text(content['bytes'])} of {size_text(content['limit'])} in memory;"
          f" {content['hits']:,} blocks found, {content['fetches']:,} fetched"),
+        *([("disk", _disk(status["disk"]))] if status["disk"] else []),
         ("files", f"{files['files']:,} open by {files['descriptors']:,} descriptors;"
          f" {files['dirty_files']:,} written and not stored yet"
          f" ({size_text(files['dirty_bytes'])})"),
         *([("writeback", _queue(status["writeback"]))] if status["writeback"] else []),
         ("pending", _pending(pending, status["mountpoint"])),
     ]  # fmt: skip
+
+
+def _disk(disk: Mapping[str, Any]) -> str:
+    return (
+        f"{size_text(disk['bytes'])} of {size_text(disk['limit'])} in cache_dir;"
+        f" {disk['hits']:,} blocks found, {disk['misses']:,} not"
+    )
 
 
 def _queue(queue: Mapping[str, Any]) -> str:

@@ -17,7 +17,9 @@ from typing import Final
 from cosfs import interrupts
 from cosfs.errors import Interrupted
 from cosfs.store.base import Store
-from cosfs.vfs.integrity import Chain, check_whole
+from cosfs.vfs.diskcache import DiskCache
+from cosfs.vfs.fetching import Fetcher
+from cosfs.vfs.integrity import Chain
 from cosfs.vfs.memory import Memory
 from cosfs.vfs.pools import Pools
 from cosfs.vfs.segments import Content, Segment, Segments
@@ -41,13 +43,20 @@ class BlockCache:
     Thread safety: any method from any thread; the lock is never held while anything is fetched.
     """
 
-    def __init__(self, store: Store, pools: Pools, max_bytes: int, parallel: int) -> None:
-        """Fetch ahead ``parallel`` pieces at once.
+    def __init__(
+        self,
+        store: Store,
+        pools: Pools,
+        max_bytes: int,
+        parallel: int,
+        disk: DiskCache | None = None,
+    ) -> None:
+        """Fetch ahead ``parallel`` pieces at once; look at ``disk`` before each.
 
         What is waited for by callers who may give up is fetched in other threads, to their end:
         ``store`` must not write into a buffer that is given to something else.
         """
-        self._store = store
+        self._fetcher = Fetcher(store, disk)
         self._ahead = pools.content
         self._patient = pools.questions
         self._hashing = pools.hashing
@@ -156,6 +165,16 @@ class BlockCache:
             self._add(segment)
         self._fetch(segment, where)
 
+    def held_until(self, content: Content, offset: int) -> int:
+        """Return up to where the bytes from ``offset`` on are in memory. Cost: none."""
+        with self._lock:
+            segments = self._contents.get(content)
+            segment = segments and segments.at(offset)
+            while segments and segment and segment.is_ready:
+                offset = segment.end
+                segment = segments.at(offset)
+        return offset
+
     def holding(self, size: int) -> AbstractContextManager[None]:
         """Count ``size`` bytes that somebody else needs for a while; waits for them."""
         return self._memory.holding(size)
@@ -188,14 +207,9 @@ class BlockCache:
         return run
 
     def _copy(
-        self,
-        content: Content,
-        offset: int,
-        at: int,
-        end: int,
-        into: memoryview,
+        self, content: Content, offset: int, at: int, end: int, into: memoryview,
         stream: Stream | None,
-    ) -> int:
+    ) -> int:  # fmt: skip
         """Copy what is ready from ``at`` on; return where that ends."""
         segments = self._contents.get(content)
         while segments is not None and at < end:
@@ -208,14 +222,9 @@ class BlockCache:
         return at
 
     def _take(
-        self,
-        segment: Segment,
-        offset: int,
-        at: int,
-        end: int,
-        into: memoryview,
+        self, segment: Segment, offset: int, at: int, end: int, into: memoryview,
         stream: Stream | None,
-    ) -> int:
+    ) -> int:  # fmt: skip
         """Copy what is wanted of a ready segment."""
         stop = min(end, segment.end)
         start = segment.start
@@ -320,15 +329,9 @@ class BlockCache:
     # -- fetching ----------------------------------------------------------------------------
 
     def _await(
-        self,
-        segment: Segment,
-        where: Where,
-        offset: int,
-        at: int,
-        end: int,
-        into: memoryview,
+        self, segment: Segment, where: Where, offset: int, at: int, end: int, into: memoryview,
         stream: Stream | None,
-    ) -> int:
+    ) -> int:  # fmt: skip
         """Fetch a segment, or wait for who does, and copy from it; return where that ends."""
         with self._lock:
             is_begun, segment.is_begun = segment.is_begun, True
@@ -365,20 +368,14 @@ class BlockCache:
             segment.is_begun = True
         self._fetch(segment, where)
 
-    def _fill(self, segment: Segment, where: Where) -> None:
-        self._store.read_range(where(), segment.start, segment.data, segment.content.version)
-
     def _fetch(self, segment: Segment, where: Where) -> None:
-        content = segment.content
         try:
             with interrupts.watched(lambda: segment.is_unwanted):
-                self._fill(segment, where)
-                if len(segment.data) == content.version.size:
-                    check_whole(segment, where, lambda: self._fill(segment, where))
+                self._fetcher.fill(segment, where)
         except Exception as error:
             # Raised by whoever waits for it; what was fetched ahead and nobody waits for is
             # fetched anew, and fails anew, when somebody wants it.
-            log.debug("fetching %d of %s failed: %s", segment.start, content, error)
+            log.debug("fetching %d of %s failed: %s", segment.start, segment.content, error)
             with self._lock:
                 segment.error = error
                 self._drop(segment)
@@ -479,6 +476,7 @@ class BlockCache:
 
     def _digest_again(self, content: Content, where: Where) -> str:
         """Fetch a content once more, whatever is here of it, and return its digest."""
+        self._fetcher.distrust(content)
         with self._lock:
             segments = self._contents.get(content)
             for segment in segments.within(0, content.version.size) if segments else ():

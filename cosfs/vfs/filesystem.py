@@ -29,6 +29,7 @@ from cosfs.vfs.capacity import Capacity
 from cosfs.vfs.catalog import Catalog
 from cosfs.vfs.contenttypes import with_content_type
 from cosfs.vfs.descriptors import Descriptor
+from cosfs.vfs.diskcache import DiskCache
 from cosfs.vfs.files import OpenFiles
 from cosfs.vfs.filesahead import FilesAhead
 from cosfs.vfs.folders import Folders
@@ -70,7 +71,12 @@ class FileSystem:
     ) -> None:
         pools = self._pools = Pools(data.parallel)
         self._background = Background(pools.callers)
-        blocks = self._blocks = BlockCache(store, pools, data.memory_bytes, data.parallel)
+        self._disk = (
+            None if data.cache_dir is None else DiskCache(data.cache_dir, data.cache_bytes, clock)
+        )
+        blocks = self._blocks = BlockCache(
+            store, pools, data.memory_bytes, data.parallel, self._disk
+        )
         store = PatientStore(store, pools.questions)
         self._store = store
         self._clock = clock
@@ -80,26 +86,13 @@ class FileSystem:
         locks = PathLocks()
         self._journal = Journal(journal_file)
         self._keeper = AttributeKeeper(
-            store,
-            self._catalog,
-            AttributeJournal(self._journal),
-            locks,
-            clock,
-            pools.changes,
-            cache.attrs,
-            at_once=data.write_back.is_on,
-        )
+            store, self._catalog, AttributeJournal(self._journal), locks, clock, pools.changes,
+            cache.attrs, at_once=data.write_back.is_on,
+        )  # fmt: skip
         services = Services(
-            store,
-            self._catalog,
-            self._keeper,
-            locks,
-            blocks,
-            self._journal,
-            clock,
-            spool_dir,
+            store, self._catalog, self._keeper, locks, blocks, self._journal, clock, spool_dir,
             check_overwrites=data.overwrite == "check",
-        )
+        )  # fmt: skip
         self._excl_at_open = data.excl == "open"
         self._guesses_content_types = data.content_type == "auto"
         self._files = OpenFiles(services, pools.changes, self._background)
@@ -113,19 +106,10 @@ class FileSystem:
             self._catalog, self._keeper, self._files, self._attrs, self._kernel, locks, clock
         )
         self._names = Names(
-            store,
-            self._catalog,
-            self._keeper,
-            self._files,
+            store, self._catalog, self._keeper, self._files,
             Folders(store, self._catalog, self._files, pools.moves),
-            blocks,
-            self._status,
-            self._attrs,
-            self._kernel,
-            locks,
-            self._journal,
-            clock,
-        )
+            blocks, self._status, self._attrs, self._kernel, locks, self._journal, clock,
+        )  # fmt: skip
         small = SmallFiles(self._cache, self._files, self._kernel, blocks)
         self._files_ahead = FilesAhead(pools.content, small.names_of, small.fetch)
         #: Of open folders: the path, and the names.
@@ -142,6 +126,8 @@ class FileSystem:
         recovery = Recovery(self._store, self._journal, self._names)
         recovery.run()
         self._pools.changes.submit(recovery.clean)
+        if self._disk is not None:
+            self._disk.start()
         self._keeper.start()
 
     def stop(self) -> list[NotStored]:
@@ -157,6 +143,8 @@ class FileSystem:
             kept_in = str(self._journal.file)
             not_stored.append(NotStored(path, f"attributes: {error}", kept_in))
         self._pools.end()
+        if self._disk is not None:
+            self._disk.stop()
         self._journal.close()
         self._store.close()
         return not_stored
@@ -168,6 +156,7 @@ class FileSystem:
         return Usage(
             self._cache.usage(),
             self._blocks.usage(),
+            None if self._disk is None else self._disk.usage(),
             self._files.usage(),
             self.leftovers.usage(),
         )

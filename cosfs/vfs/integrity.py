@@ -42,6 +42,11 @@ def check_whole(
         raise IntegrityError(_DIFFERS, path=where())
 
 
+def has_digest(segment: Segment) -> bool:
+    """Tell whether a whole content has the digest that it is to have."""
+    return _digest_of(segment.data) == segment.content.version.digest
+
+
 def _digest_of(data: memoryview) -> str:
     return hashlib.sha1(data, usedforsecurity=False).hexdigest()
 

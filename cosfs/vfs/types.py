@@ -78,6 +78,16 @@ class ContentUsage:
 
 
 @dataclass(frozen=True, slots=True)
+class DiskUsage:
+    """File content in ``cache_dir``: how much, at most how much; blocks found there, or not."""
+
+    bytes: int
+    limit: int
+    hits: int
+    misses: int
+
+
+@dataclass(frozen=True, slots=True)
 class FilesUsage:
     """What programs have open, and how much of it is written and not stored."""
 
@@ -102,6 +112,8 @@ class Usage:
 
     cache: CacheUsage
     content: ContentUsage
+    #: ``None`` without ``cache_dir``.
+    disk: DiskUsage | None
     files: FilesUsage
     pending: PendingUsage
 

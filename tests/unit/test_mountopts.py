@@ -76,7 +76,7 @@ def test_size(text: str, size: int) -> None:
 
 def test_a_mount_tells_its_options_as_they_are_given() -> None:
     text = "ttl=5,attrs=all,memory=64,parallel=3,excl=open,overwrite=always"
-    text += ",content_type=auto,log_level=debug"
+    text += ",content_type=auto,log_level=debug,cache_dir=/c,cache_size=2097152"
     text += ",writeback=sync,writeback_size=2097152,writeback_delay=0.5"
     given = f"{text},appid=125,timeout=7,uid=1,gid=2,umask=027,names=raw,log_file=/x,size=1048576"
     told = describe(parse(given, "ro,nonempty,allow_other"))
