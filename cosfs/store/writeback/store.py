@@ -166,12 +166,16 @@ class WriteBackStore:
                     raise NotFound("there is no such name", path=path)
                 places = () if node is None else node.places
             try:
-                return ask(node)
+                answer = ask(node)
             except _LookAgain:
                 continue
             except (NotFound, ObjectChanged):
                 if node is None or not self.backlog.has_moved(path, node, places):
                     raise
+                continue
+            # Where it has moved meanwhile, what was asked about may be another file.
+            if node is None or node.places == places:
+                return answer
 
     def _at_first(self, path: str, node: Node, ask: Callable[[str], T]) -> T:
         """Ask about the first of a file's places where the server has anything."""
