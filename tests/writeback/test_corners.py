@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
+from cosfs.errors import QuotaExceeded
 from cosfs.model import Base
 from cosfs.store.memory import MemoryStore
 from tests.writeback.bench import behind, finish, put
+
+ExpectLog = Callable[[str], None]
 
 
 def test_a_stat_of_a_file_that_moves_is_not_of_its_successor(tmp_path: Path) -> None:
@@ -24,4 +29,31 @@ def test_a_stat_of_a_file_that_moves_is_not_of_its_successor(tmp_path: Path) -> 
 
     server.hook = look
     assert store.stat_file("/b").size == 3
+    store.close()
+
+
+def test_nobody_waits_for_a_file_that_the_view_gave_up(
+    tmp_path: Path, expect_log: ExpectLog
+) -> None:
+    expect_log("not stored: write of '/x': the account is full")
+    server = MemoryStore()
+    put(server, "/a", b"old")
+    store = behind(server, tmp_path)
+    backlog = store.backlog
+    store.move_file("/a", "/b", overwrite=True, base=Base(server.stat_file("/a")))
+    put(store, "/x", b"x")
+    move, write = backlog.take(is_waiting=False), backlog.take(is_waiting=False)
+    assert move is not None and write is not None
+    node = backlog.view.files["/b"]
+    assert node is not None
+    # This makes the view find out anew what is true, while the rename is being made.
+    backlog.failed(write[0], QuotaExceeded("the account is full"))
+    server.move_file("/a", "/b", overwrite=True)
+    backlog.made_it(move[0])
+    asking = threading.Thread(
+        target=backlog.has_moved, args=("/b", node, node.places), daemon=True
+    )
+    asking.start()
+    asking.join(10)
+    assert not asking.is_alive()
     store.close()

@@ -353,7 +353,8 @@ class Backlog:
         Waits for a rename of it that is being made.
         """
         with self.lock:
-            while node.moving is not None:
+            # Of a node that the view has given up nobody tells how its rename ends.
+            while node.moving is not None and self.view.files.get(path) is node:
                 self._progress.wait()
             return node.places != places or self.view.files.get(path) is not node
 
