@@ -8,7 +8,9 @@ from pathlib import Path
 
 from cosfs.errors import QuotaExceeded
 from cosfs.model import Base
+from cosfs.store.faulty import Fault, FaultPlan, FaultyStore
 from cosfs.store.memory import MemoryStore
+from cosfs.store.writeback import leftover
 from tests.writeback.bench import behind, finish, put
 
 ExpectLog = Callable[[str], None]
@@ -56,4 +58,24 @@ def test_nobody_waits_for_a_file_that_the_view_gave_up(
     asking.start()
     asking.join(10)
     assert not asking.is_alive()
+    store.close()
+
+
+def test_content_gets_no_name_that_a_refused_change_has(
+    tmp_path: Path, expect_log: ExpectLog
+) -> None:
+    expect_log("not stored: write of '/bad': the account is full")
+    server = MemoryStore()
+    full = Fault("write_file", "/bad", error=lambda: QuotaExceeded("the account is full"))
+    store = behind(FaultyStore(server, FaultPlan(full)), tmp_path)
+    put(store, "/bad", b"bad")
+    finish(store)
+    [kept] = leftover.left_over(store)
+    Path(kept.file).unlink()
+    store.backlog.close()
+    store = behind(server, tmp_path)
+    put(store, "/good", b"good")
+    leftover.drop(store, ["/bad"])
+    finish(store)
+    assert server.files() == {"/good": b"good"} and leftover.left_over(store) == []
     store.close()

@@ -112,7 +112,9 @@ class Backlog:
             self.view.apply(operation)
         self._queue.begin_after(max((operation.seq for operation in left), default=0))
         self.contents.keep_only({operation.content for operation in left})
-        numbers = [int(name.partition(".")[0]) for name in self.contents.names()]
+        # A name that a change refers to is not free, even where its file is lost.
+        names = [*self.contents.names(), *(one.content for one in left if one.content)]
+        numbers = [int(name.partition(".")[0]) for name in names]
         self._contents_made = itertools.count(max(numbers, default=0) + 1)
         for place in self._journal.staged():
             self._give_up(place)
