@@ -79,3 +79,24 @@ def test_content_gets_no_name_that_a_refused_change_has(
     finish(store)
     assert server.files() == {"/good": b"good"} and leftover.left_over(store) == []
     store.close()
+
+
+def test_what_a_refused_rename_left_is_not_taken_for_its_file(
+    tmp_path: Path, expect_log: ExpectLog
+) -> None:
+    expect_log("not stored: move of '/[ab]'")
+    server = MemoryStore()
+    put(server, "/a", b"a")
+    put(server, "/b", b"b")
+    store = behind(server, tmp_path)
+    base = Base(store.stat_file("/a"))
+    store.move_file("/a", "/b", overwrite=True, base=base)
+    store.move_file("/b", "/c", overwrite=True, base=base)
+    server.delete_file("/a")
+    finish(store)
+    assert server.files() == {"/b": b"b"}
+    assert [(one.kind, one.path) for one in leftover.left_over(store)] == [
+        ("move", "/a"),
+        ("move", "/b"),
+    ]
+    store.close()

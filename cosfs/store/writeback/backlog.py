@@ -292,6 +292,9 @@ class Backlog:
             if operation.kind is Kind.WRITE:
                 self._folding.refuse(operation)
                 return
+            for later in self._folding.all_later(operation):
+                # What it expects at its path may not be there: it has to look.
+                later.is_tried = later.is_tried or later.kind is Kind.MOVE
             self._queue.remove(operation)
             self.view.done(operation, is_made=False)
             operation.state = State.FAILED

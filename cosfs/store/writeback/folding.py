@@ -52,7 +52,7 @@ class Folding:
 
         Returns what that was.
         """
-        later = self._all_later(operation)
+        later = self.all_later(operation)
         with self._journal.together():
             for one in reversed(later):
                 self._journal.drop(one)
@@ -64,6 +64,17 @@ class Folding:
             for one in later:
                 self.accept(one)
         return later
+
+    def all_later(self, operation: Operation) -> list[Operation]:
+        """Return everything that waits for an operation, and for that, in its order."""
+        found: dict[int, Operation] = {}
+        stack = list(operation.awaited_by)
+        while stack:
+            one = stack.pop()
+            if one.seq not in found:
+                found[one.seq] = one
+                stack.extend(one.awaited_by)
+        return [found[seq] for seq in sorted(found)]
 
     def forget(self, operation: Operation) -> None:
         """Drop a write that the server refused, and its content, for good."""
@@ -286,17 +297,6 @@ class Folding:
         if first.state is State.FAILED:
             first.refusal, first.is_conflict, first.error = "", False, None
             self._queue.again(first, second.due)
-
-    def _all_later(self, operation: Operation) -> list[Operation]:
-        """Return everything that waits for an operation, and for that, in its order."""
-        found: dict[int, Operation] = {}
-        stack = list(operation.awaited_by)
-        while stack:
-            one = stack.pop()
-            if one.seq not in found:
-                found[one.seq] = one
-                stack.extend(one.awaited_by)
-        return [found[seq] for seq in sorted(found)]
 
 
 def _is_folder(entry: Entry | None) -> bool:
