@@ -11,6 +11,7 @@ from cosfs.model import Base
 from cosfs.store.faulty import Fault, FaultPlan, FaultyStore
 from cosfs.store.memory import MemoryStore
 from cosfs.store.writeback import leftover
+from tests.fakeclock import FakeClock
 from tests.writeback.bench import behind, finish, put
 
 ExpectLog = Callable[[str], None]
@@ -99,4 +100,35 @@ def test_what_a_refused_rename_left_is_not_taken_for_its_file(
         ("move", "/a"),
         ("move", "/b"),
     ]
+    store.close()
+
+
+def test_a_retry_does_not_undo_what_was_written_since(
+    tmp_path: Path, expect_log: ExpectLog
+) -> None:
+    expect_log("not stored: (delete|move) of '/[dm]': somebody else replaced")
+    clock, server = FakeClock(), MemoryStore()
+    put(server, "/d", b"old")
+    put(server, "/m", b"old")
+    store = behind(server, tmp_path, clock)
+    store.delete_file("/d", base=Base(store.stat_file("/d")))
+    store.move_file("/m", "/n", overwrite=True, base=Base(store.stat_file("/m")))
+    put(server, "/d", b"theirs")
+    put(server, "/m", b"theirs")
+    clock.advance(61)
+    finish(store)
+    put(store, "/d", b"new", Base(store.stat_file("/d")))
+    put(store, "/m", b"new", Base(store.stat_file("/m")))
+    for operation in store.backlog.refused():
+        store.backlog.retry(operation, force=False)
+    finish(store)
+    assert server.files() == {"/d": b"new", "/m": b"new"}
+    assert [one.kind for one in leftover.left_over(store)] == ["removal", "move"]
+    # They are as they were after a restart too, and once each.
+    store.backlog.close()
+    store = behind(server, tmp_path, clock)
+    for operation in store.backlog.refused():
+        store.backlog.retry(operation, force=True)
+    finish(store)
+    assert server.files() == {"/n": b"new"} and leftover.left_over(store) == []
     store.close()

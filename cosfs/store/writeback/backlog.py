@@ -11,7 +11,7 @@ import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -439,18 +439,39 @@ class Backlog:
         with self.lock:
             if operation.state is not State.FAILED:
                 return
+            if operation.kind is not Kind.WRITE:
+                self._retry_last(operation, force=force)
+                return
             if force:
                 operation.base, operation.exclusive = None, False
             operation.is_conflict, operation.refusal, operation.error = False, "", None
-            if operation.kind is Kind.WRITE:
-                self._queue.again(operation, self._clock.monotonic())
-                self._journal.put(operation)
-            else:
-                del self._refused[operation.seq]
-                self._journal.drop(operation)
-                operation.state = State.WAITING
-                self._folding.accept(operation)
+            self._queue.again(operation, self._clock.monotonic())
+            self._journal.put(operation)
             self._press([operation])
+
+    def _retry_last(self, operation: Operation, *, force: bool) -> None:
+        """Try a change without content once more, behind what was asked for since.
+
+        It is not folded with that: it would undo changes of its names without a look at them.
+        """
+        again = replace(
+            operation,
+            base=None if force else operation.base,
+            exclusive=operation.exclusive and not force,
+            state=State.WAITING,
+            refusal="",
+            is_conflict=False,
+            is_pressed=False,
+            due=self._clock.monotonic(),
+            error=None,
+            waits_for=set(),
+            awaited_by=set(),
+        )
+        self._folding.append(again)
+        self._press([again])
+        del self._refused[operation.seq]
+        operation.state, operation.successor = State.GONE, again
+        self._journal.drop(operation)
 
     def drop(self, operation: Operation) -> None:
         """Forget a refused change for good."""

@@ -47,6 +47,10 @@ class Folding:
         else:
             self._exchange([], [operation])
 
+    def append(self, operation: Operation) -> None:
+        """Take a change in behind all others of its names, and fold it with none."""
+        self._exchange([], [operation])
+
     def refuse(self, operation: Operation) -> list[Operation]:
         """Keep a write that the server refused; what waited for it is taken in anew.
 
