@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cosfs.errors import QuotaExceeded
-from cosfs.model import Base
+from cosfs.model import Attributes, Base, Metadata
 from cosfs.store.faulty import Fault, FaultPlan, FaultyStore
 from cosfs.store.memory import MemoryStore
 from cosfs.store.writeback import leftover
@@ -131,4 +131,23 @@ def test_a_retry_does_not_undo_what_was_written_since(
         store.backlog.retry(operation, force=True)
     finish(store)
     assert server.files() == {"/n": b"new"} and leftover.left_over(store) == []
+    store.close()
+
+
+def test_a_listing_shows_what_is_moved_between_its_pages(tmp_path: Path) -> None:
+    server = MemoryStore(page_size=2, marker_slot=False)
+    for name in "cdefz":
+        put(server, f"/{name}", name.encode())
+    store = behind(server, tmp_path)
+    known = store.stat_file("/z")
+    store.set_metadata("/z", known, Metadata(attributes=Attributes(mode=0o100600)))
+    store.move_file("/z", "/a", overwrite=True, base=Base(known))
+    names: set[str] = set()
+    cursor: str | None = ""
+    while cursor is not None:
+        page = store.list_page("/", cursor=cursor)
+        names.update(page.entries)
+        cursor = page.cursor
+        finish(store)
+    assert names == set("acdef")
     store.close()

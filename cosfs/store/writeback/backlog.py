@@ -310,10 +310,13 @@ class Backlog:
             self.recent.note(path, operation.entry)
         elif operation.kind is Kind.MOVE:
             node = self.view.node_of(operation)
+            entry = None if node is None else node.entry
+            if entry is None and operation.base is not None:
+                entry = operation.base.entry
             self.recent.note(path, None)
-            self.recent.note(operation.new, None if node is None else node.entry)
-            if node is None or node.entry is None:
-                self.recent.forget(operation.new)
+            self.recent.forget(operation.new)
+            if entry is not None:
+                self.recent.note(operation.new, entry)
         elif operation.kind in (Kind.DELETE, Kind.REMOVE):
             self.recent.note(path, None)
         elif operation.kind is Kind.MAKE:
