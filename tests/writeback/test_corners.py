@@ -11,10 +11,18 @@ from cosfs.model import Attributes, Base, Metadata
 from cosfs.store.faulty import Fault, FaultPlan, FaultyStore
 from cosfs.store.memory import MemoryStore
 from cosfs.store.writeback import leftover
+from cosfs.store.writeback.operation import Kind
+from cosfs.store.writeback.store import WriteBackStore
 from tests.fakeclock import FakeClock
 from tests.writeback.bench import behind, finish, put
 
 ExpectLog = Callable[[str], None]
+
+
+def kind_taken(store: WriteBackStore) -> Kind | None:
+    """Begin the next change, as a worker does."""
+    taken = store.backlog.take(is_waiting=False)
+    return None if taken is None else taken[0].kind
 
 
 def test_a_stat_of_a_file_that_moves_is_not_of_its_successor(tmp_path: Path) -> None:
@@ -151,3 +159,14 @@ def test_a_listing_shows_what_is_moved_between_its_pages(tmp_path: Path) -> None
         finish(store)
     assert names == set("acdef")
     store.close()
+
+
+def test_names_with_attributes_wait_for_metadata_that_make_the_mark(tmp_path: Path) -> None:
+    server = MemoryStore()
+    server.make_folder("/d")
+    store = behind(server, tmp_path)
+    private = Metadata(attributes=Attributes(mode=0o40700))
+    store.set_metadata("/d", store.stat_folder("/d"), private)
+    assert not store.mark_folder("/d")
+    put(store, "/d/f", b"f", mode=0o100600)
+    assert (kind_taken(store), kind_taken(store)) == (Kind.SET, None)

@@ -28,11 +28,6 @@ class Kind(enum.Enum):
     MARK = "mark"
     REMOVE = "remove"
 
-    @property
-    def covers_below(self) -> bool:
-        """Whether what is done below its path waits for it."""
-        return self in (Kind.MAKE, Kind.MARK, Kind.REMOVE)
-
 
 class State(enum.Enum):
     """What becomes of a change."""
@@ -87,6 +82,16 @@ class Operation:
     @property
     def paths(self) -> tuple[str, ...]:
         return (self.path, self.new) if self.kind is Kind.MOVE else (self.path,)
+
+    @property
+    def covers_below(self) -> bool:
+        """Whether what is done below its path waits for it.
+
+        A folder's metadata may make its mark, before which no name in it may have attributes.
+        """
+        if self.kind is Kind.SET:
+            return self.entry is not None and self.entry.is_folder
+        return self.kind in (Kind.MAKE, Kind.MARK, Kind.REMOVE)
 
     @property
     def size(self) -> int:

@@ -189,7 +189,7 @@ class Queue:
     def _blocking(self, path: str, *, any_kind: bool) -> Iterator[Operation]:
         """Give the last operation at ``path`` that others wait for: it waits for those before."""
         for earlier in reversed(self._by_path.get(path, [])):
-            if earlier.state is not State.FAILED and (any_kind or earlier.kind.covers_below):
+            if earlier.state is not State.FAILED and (any_kind or earlier.covers_below):
                 yield earlier
                 return
 
