@@ -14,6 +14,7 @@ from cosfs.store.writeback import leftover
 from cosfs.store.writeback.operation import Kind
 from cosfs.store.writeback.store import WriteBackStore
 from tests.fakeclock import FakeClock
+from tests.mount.bench import wait_until
 from tests.writeback.bench import behind, finish, put
 
 ExpectLog = Callable[[str], None]
@@ -170,3 +171,25 @@ def test_names_with_attributes_wait_for_metadata_that_make_the_mark(tmp_path: Pa
     assert not store.mark_folder("/d")
     put(store, "/d/f", b"f", mode=0o100600)
     assert (kind_taken(store), kind_taken(store)) == (Kind.SET, None)
+
+
+def test_what_somebody_waits_for_is_not_behind_what_is_held_back(tmp_path: Path) -> None:
+    clock, server = FakeClock(), MemoryStore()
+    store = behind(server, tmp_path, clock, delay_s=300.0)
+    put(store, "/idle", b"i")
+    clock.advance(1)
+    put(store, "/a", b"a")
+    clock.advance(299.95)
+    # Programs are busy: what was due a moment ago is held back a little longer.
+    put(store, "/busy", b"b")
+    waiting = threading.Thread(target=store.settle, args=("/a",), daemon=True)
+    waiting.start()
+    wait_until(lambda: [one.is_pressed for one in store.backlog.waiting()] == [False, True, False])
+    # It goes on under another name, which waits for a folder that nobody waited for.
+    store.make_folder("/d", base=Base())
+    store.move_file("/a", "/d/a", overwrite=True)
+    finish(store)
+    waiting.join(10)
+    assert not waiting.is_alive()
+    assert server.files() == {"/d/a": b"a"}
+    store.close()

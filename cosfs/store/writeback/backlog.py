@@ -386,16 +386,14 @@ class Backlog:
             self._work.notify_all()
 
     def _press(self, operations: list[Operation]) -> None:
-        now = self._clock.monotonic()
-        self._queue.press(operations, now)
+        self._queue.press(operations)
         if self._away is not None:
             # Somebody waits: ask at once whether the server is back.
-            self._not_before = now
+            self._not_before = self._clock.monotonic()
         self._work.notify_all()
 
     def _press_all(self) -> None:
-        now = self._clock.monotonic()
-        self._queue.press(self._queue.waiting(), now)
+        self._queue.press(self._queue.waiting())
         self._work.notify_all()
 
     def shut(self) -> None:

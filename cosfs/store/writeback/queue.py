@@ -111,6 +111,8 @@ class Queue:
             self._by_path.setdefault(path, []).append(operation)
             self._note_below(path)
         self._offer(operation)
+        if operation.is_pressed:
+            self.press(operation.waits_for)
 
     def remove(self, operation: Operation) -> list[Operation]:
         """Take an operation out; return those that need not wait any longer."""
@@ -148,15 +150,15 @@ class Queue:
         operation.due = due
         self._offer(operation)
 
-    def press(self, operations: Iterable[Operation], now: float) -> None:
-        """Hold operations, and what they wait for, back no longer."""
+    def press(self, operations: Iterable[Operation]) -> None:
+        """Let operations and what they wait for be next, before what nobody waits for."""
         stack = list(operations)
         while stack:
             operation = stack.pop()
             if operation.is_pressed or operation.state is not State.WAITING:
                 continue
             operation.is_pressed = True
-            operation.due = min(operation.due, now)
+            operation.due = 0.0
             self._offer(operation)
             stack.extend(operation.waits_for)
 
