@@ -220,6 +220,8 @@ def _serve_store(
         raise failure_of(error, _advice(str(error))) from error
     finally:
         control.stop()
+        if behind is not None:
+            behind.backlog.let_all_in()
         not_stored = fs.stop()
         if behind is not None:
             not_stored += _left_behind(plan, behind)

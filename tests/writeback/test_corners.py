@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from cosfs.errors import QuotaExceeded
+from cosfs.errors import ConnectFailed, QuotaExceeded
 from cosfs.model import Attributes, Base, Metadata
 from cosfs.store.faulty import Fault, FaultPlan, FaultyStore
 from cosfs.store.memory import MemoryStore
@@ -192,4 +192,16 @@ def test_what_somebody_waits_for_is_not_behind_what_is_held_back(tmp_path: Path)
     waiting.join(10)
     assert not waiting.is_alive()
     assert server.files() == {"/d/a": b"a"}
+    store.close()
+
+
+def test_the_end_of_a_mount_waits_for_no_room(tmp_path: Path) -> None:
+    plan = FaultPlan(Fault(error=lambda: ConnectFailed("nobody answers")))
+    store = behind(FaultyStore(MemoryStore(), plan), tmp_path, size_bytes=10)
+    put(store, "/a", b"x" * 10)
+    closing = threading.Thread(target=put, args=(store, "/b", b"y"), daemon=True)
+    closing.start()
+    store.backlog.let_all_in()
+    closing.join(10)
+    assert not closing.is_alive() and store.backlog.usage().bytes == 11
     store.close()

@@ -89,6 +89,7 @@ class Backlog:
         #: Bytes that somebody is about to add.
         self._reserved = 0
         self._is_urgent = False
+        self._is_ending = False
         self._is_closed = False
         self._has_timekeeper = False
         self._away: CosfsError | None = None
@@ -134,7 +135,7 @@ class Backlog:
         More than may wait in all is let in when nothing else waits.
         """
         with self.lock:
-            while self._held() and self._held() + size > self._options.size_bytes:
+            while self._is_full_for(size) and not self._is_ending:
                 self._press_all()
                 self._progress.wait()
             self._reserved += size
@@ -145,8 +146,15 @@ class Backlog:
                 self._reserved -= size
                 self._progress.notify_all()
 
-    def _held(self) -> int:
-        return self._queue.bytes + self._reserved
+    def let_all_in(self) -> None:
+        """Let nobody wait for room any more: the mount is to end though the server is away."""
+        with self.lock:
+            self._is_ending = True
+            self._progress.notify_all()
+
+    def _is_full_for(self, size: int) -> bool:
+        held = self._queue.bytes + self._reserved
+        return bool(held) and held + size > self._options.size_bytes
 
     def add(self, operation: Operation) -> None:
         """Take a change in; it is in the journal when this returns. To be called under the lock.
