@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +25,25 @@ def kind_taken(store: WriteBackStore) -> Kind | None:
     """Begin the next change, as a worker does."""
     taken = store.backlog.take(is_waiting=False)
     return None if taken is None else taken[0].kind
+
+
+class FullDisk:
+    """A connection to a database whose statements that begin with ``refused`` find no room."""
+
+    def __init__(self, database: sqlite3.Connection, refused: str) -> None:
+        self._database = database
+        self.refused = refused
+
+    def execute(self, statement: str, values: tuple[object, ...] = ()) -> sqlite3.Cursor:
+        if self.refused and statement.startswith(self.refused):
+            raise sqlite3.OperationalError("database or disk is full")
+        return self._database.execute(statement, values)
+
+    def rollback(self) -> None:
+        self._database.rollback()
+
+    def close(self) -> None:
+        self._database.close()
 
 
 def test_a_stat_of_a_file_that_moves_is_not_of_its_successor(tmp_path: Path) -> None:
@@ -204,4 +224,29 @@ def test_the_end_of_a_mount_waits_for_no_room(tmp_path: Path) -> None:
     store.backlog.let_all_in()
     closing.join(10)
     assert not closing.is_alive() and store.backlog.usage().bytes == 11
+    store.close()
+
+
+def test_a_row_that_a_full_disk_kept_goes_with_the_next_change(
+    tmp_path: Path, expect_log: ExpectLog
+) -> None:
+    expect_log("stays in the queue's file")
+    server = MemoryStore()
+    put(server, "/a", b"a")
+    store = behind(server, tmp_path)
+    journal = store.backlog._journal
+    disk = FullDisk(journal._database, "DELETE")
+    journal._database = disk  # type: ignore[assignment]
+    known = store.stat_file("/a")
+    store.set_metadata("/a", known, Metadata(attributes=Attributes(mode=0o100600)))
+    store.move_file("/a", "/b", overwrite=True)
+    finish(store)
+    disk.refused = ""
+    put(store, "/a", b"new")
+    finish(store)
+    store.backlog.close()
+    # The rename would take the newer file along.
+    store = behind(server, tmp_path)
+    finish(store)
+    assert server.files() == {"/a": b"new", "/b": b"a"}
     store.close()

@@ -251,9 +251,9 @@ class Backlog:
         with self.lock:
             self._answered()
             try:
-                self._journal.drop(operation)
+                self._journal.made(operation)
             except FsError as error:
-                # The next mount finds that it was made.
+                # The next change drops it, or the next mount finds that it was made.
                 log.warning("a change that was made stays in the queue's file: %s", error)
             self._queue.remove(operation)
             self._remember(operation)

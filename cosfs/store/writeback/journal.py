@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-from cosfs.errors import ConfigError, CosfsError, NoSpace, SpoolFailed
+from cosfs.errors import ConfigError, CosfsError, FsError, NoSpace, SpoolFailed
 from cosfs.store.writeback.operation import Operation
 
 #: Of the records: another one cannot be read.
@@ -36,6 +36,8 @@ class Journal:
         self._file = folder / NAME
         _check(self._file)
         self._is_together = False
+        #: Rows of what was made, which could not be dropped.
+        self._overdue: set[int] = set()
         self._database = sqlite3.connect(
             self._file, check_same_thread=False, isolation_level=None, cached_statements=16
         )
@@ -54,12 +56,25 @@ class Journal:
 
     def put(self, operation: Operation) -> None:
         """Write down an operation, or what has become of it. Raises ``NoSpace``."""
-        self._change(
-            operation.path,
-            "INSERT OR REPLACE INTO operations VALUES (?, ?)",
-            operation.seq,
-            operation.to_record(),
-        )
+        with self.together() if self._overdue else nullcontext():
+            self._change(
+                operation.path,
+                "INSERT OR REPLACE INTO operations VALUES (?, ?)",
+                operation.seq,
+                operation.to_record(),
+            )
+
+    def made(self, operation: Operation) -> None:
+        """Forget an operation that was made; where that fails, with the next change.
+
+        Else the next mount makes it once more, over what was done to its names since.
+        """
+        try:
+            with self.together() if self._overdue else nullcontext():
+                self.drop(operation)
+        except FsError:
+            self._overdue.add(operation.seq)
+            raise
 
     def drop(self, operation: Operation) -> None:
         """Forget an operation."""
@@ -86,8 +101,11 @@ class Journal:
         self._change("", "BEGIN")
         self._is_together = True
         try:
+            for seq in self._overdue:
+                self._change("", "DELETE FROM operations WHERE seq = ?", seq)
             yield
             self._change("", "COMMIT")
+            self._overdue.clear()
         except BaseException:
             self._database.rollback()
             raise
