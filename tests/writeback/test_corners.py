@@ -16,7 +16,7 @@ from cosfs.store.writeback.operation import Kind
 from cosfs.store.writeback.store import WriteBackStore
 from tests.fakeclock import FakeClock
 from tests.mount.bench import wait_until
-from tests.writeback.bench import behind, finish, put
+from tests.writeback.bench import behind, finish, get, put
 
 ExpectLog = Callable[[str], None]
 
@@ -249,4 +249,23 @@ def test_a_row_that_a_full_disk_kept_goes_with_the_next_change(
     store = behind(server, tmp_path)
     finish(store)
     assert server.files() == {"/a": b"new", "/b": b"a"}
+    store.close()
+
+
+def test_a_killed_mounts_content_does_not_replace_what_is_newer(
+    tmp_path: Path, expect_log: ExpectLog
+) -> None:
+    expect_log("not stored: write of '/a': somebody else replaced")
+    server = MemoryStore()
+    put(server, "/a", b"old")
+    store = behind(server, tmp_path)
+    put(store, "/a", b"mine", Base(store.stat_file("/a")))
+    assert kind_taken(store) is Kind.WRITE
+    # The server has it, and the mount dies before it hears of that.
+    put(server, "/a", b"mine")
+    store.backlog.close()
+    put(server, "/a", b"theirs")
+    store = behind(server, tmp_path)
+    finish(store)
+    assert server.files() == {"/a": b"theirs"} and get(store, "/a") == b"mine"
     store.close()

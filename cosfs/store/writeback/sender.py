@@ -119,7 +119,9 @@ class Sender:
             if found != entry.version:
                 raise SourceFailed("its content was damaged on the local disk", path=path)
         base = operation.base
-        if base is not None and base.is_needed and self._is_doubtful(operation, was_tried):
+        # Made by a mount before this one maybe, long ago: what is there may be newer.
+        is_kept = base is not None and (base.is_needed or operation.is_replayed)
+        if base is not None and is_kept and self._is_doubtful(operation, was_tried):
             there = self._version_at(path)
             if there not in (None, base.version, entry.version):
                 raise ObjectChanged("somebody else replaced the file meanwhile", path=path)
