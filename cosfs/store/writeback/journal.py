@@ -42,7 +42,7 @@ class Journal:
             self._file, check_same_thread=False, isolation_level=None, cached_statements=16
         )
         self._database.execute("PRAGMA journal_mode = WAL")
-        self._database.execute(f"PRAGMA synchronous = {'FULL' if is_synced else 'OFF'}")
+        self._database.execute(f"PRAGMA synchronous = {'FULL' if is_synced else 'NORMAL'}")
         self._database.execute(
             "CREATE TABLE IF NOT EXISTS operations (seq INTEGER PRIMARY KEY, record TEXT NOT NULL)"
         )
