@@ -21,7 +21,7 @@ from cosfs import (
     UploadSliceFileFromBufferRequest,
     UploadSliceFileRequest,
 )
-from cosfs.jsonapi import sha1 as inner_sha1
+from cosfs import sha1 as inner_sha1
 from cosfs.server.running import LocalServer
 from tests.sdk.places import BUCKET, MIB, client_of, content, get, put, sha1, stat
 
