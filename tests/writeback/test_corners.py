@@ -269,3 +269,29 @@ def test_a_killed_mounts_content_does_not_replace_what_is_newer(
     finish(store)
     assert server.files() == {"/a": b"theirs"} and get(store, "/a") == b"mine"
     store.close()
+
+
+def test_a_refusal_that_a_full_disk_does_not_take_comes_later(
+    tmp_path: Path, expect_log: ExpectLog
+) -> None:
+    expect_log("not stored: write of '/a': the account is full")
+    expect_log("that it was refused cannot be written down")
+    clock, server = FakeClock(), MemoryStore()
+    full = Fault("write_file", error=lambda: QuotaExceeded("the account is full"))
+    store = behind(FaultyStore(server, FaultPlan(full)), tmp_path, clock)
+    put(store, "/a", b"1")
+    taken = store.backlog.take(is_waiting=False)
+    assert taken is not None
+    put(store, "/a", b"12", Base(store.stat_file("/a"), is_needed=True))
+    journal = store.backlog._journal
+    disk = FullDisk(journal._database, "INSERT")
+    journal._database = disk  # type: ignore[assignment]
+    store.backlog.failed(taken[0], QuotaExceeded("the account is full"))
+    assert not store.workers.step()
+    assert get(store, "/a") == b"12" and store.backlog.usage().changes == 2
+    disk.refused = ""
+    clock.advance(31)
+    finish(store)
+    [kept] = leftover.left_over(store)
+    assert (kept.path, kept.size) == ("/a", 2) and get(store, "/a") == b"12"
+    store.close()

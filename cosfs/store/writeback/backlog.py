@@ -298,7 +298,7 @@ class Backlog:
         log.error("not stored: %s of %r: %s", operation.kind.value, operation.path, error)
         try:
             if operation.kind is Kind.WRITE:
-                self._folding.refuse(operation)
+                self._refuse_write(operation)
                 return
             for later in self._folding.all_later(operation):
                 # What it expects at its path may not be there: it has to look.
@@ -310,6 +310,16 @@ class Backlog:
             self._journal.put(operation)
         except FsError as failure:
             log.error("that it was refused cannot be written down: %s", failure)
+
+    def _refuse_write(self, operation: Operation) -> None:
+        try:
+            self._folding.refuse(operation)
+        except FsError:
+            if operation.state is State.STARTED:
+                # What waits for it must not go without it: it is refused once there is room.
+                operation.refusal, operation.is_conflict = "", False
+                self._queue.again(operation, self._clock.monotonic() + _LONGEST_PAUSE_S)
+            raise
 
     def _remember(self, operation: Operation) -> None:
         """Let listings that lag behind the server not contradict what it was made to do."""

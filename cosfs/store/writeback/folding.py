@@ -56,6 +56,8 @@ class Folding:
 
         Returns what that was.
         """
+        # As it stands there: this fails where the disk is full, with nothing changed.
+        self._journal.put(operation)
         later = self.all_later(operation)
         with self._journal.together():
             for one in reversed(later):
