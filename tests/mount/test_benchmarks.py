@@ -23,9 +23,9 @@ def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     "suites",
     [
-        ["sequential", "list"],
+        ["list"],
         pytest.param(
-            ["requests", "cloud", "random", "small", "memory"], marks=pytest.mark.long
+            ["requests", "cloud", "sequential", "random", "small", "memory"], marks=pytest.mark.long
         ),
     ],
 )

@@ -177,7 +177,7 @@ def test_hard_links_are_not_permitted(odd: Odd) -> None:
     assert caught.value.errno == errno.EPERM
 
 
-@pytest.mark.parametrize("names", [0, 1, 5000, 100_000])
+@pytest.mark.parametrize("names", [0, 1, 5000, pytest.param(100_000, marks=pytest.mark.long)])
 def test_directories_of_every_size(odd: Odd, names: int) -> None:
     with os.scandir(odd.path) as entries:
         found = [(entry.name, entry.inode(), entry.is_file()) for entry in entries]

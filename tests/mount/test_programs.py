@@ -131,7 +131,7 @@ def test_rsync(bench: Bench, mounted: Mounted, source: Path) -> None:
 
 def test_vim_keeps_a_backup(bench: Bench, mounted: Mounted) -> None:
     mounted.sh("echo one > f; chmod 640 f")
-    options = "set backup writebackup backupcopy="
+    options = "set backup writebackup backupskip= backupcopy="
     for copies, text in (("no", "two"), ("yes", "three")):
         mounted.sh(f"vim.tiny -u NONE -es -c '{options}{copies}' -c '%s/.*/{text}/' -c wq f")
     again = remounted(bench, mounted)
@@ -222,8 +222,9 @@ CHECK = "PRAGMA integrity_check; SELECT count(*), sum(text = 'changed') FROM t"
 # left out where it costs most; "wal" keeps its index in a shared mapping.
 @pytest.mark.parametrize(
     ("mode", "synchronous"),
-    [("delete", "OFF"), ("truncate", "OFF"), ("persist", "OFF"), ("memory", "OFF"),
-     ("off", "OFF"), ("wal", "NORMAL")],
+    [("delete", "OFF"), pytest.param("truncate", "OFF", marks=pytest.mark.long),
+     pytest.param("persist", "OFF", marks=pytest.mark.long), ("memory", "OFF"),
+     pytest.param("off", "OFF", marks=pytest.mark.long), ("wal", "NORMAL")],
 )  # fmt: skip
 def test_sqlite(bench: Bench, mounted: Mounted, mode: str, synchronous: str) -> None:
     (bench.folder / "script.py").write_text(SQLITE)

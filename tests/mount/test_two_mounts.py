@@ -299,17 +299,18 @@ LOST_ANSWERS = {
 
 
 class TestExclusiveCreation:
-    def test_at_open_one_of_two_wins(self, bench: Bench) -> None:
+    @pytest.mark.parametrize("races", [200, pytest.param(1000, marks=pytest.mark.long)])
+    def test_at_open_one_of_two_wins(self, bench: Bench, races: int) -> None:
         with two_mounts(bench, "excl=open") as (a, b):
             bench.server.set_faults(LOST_ANSWERS)
-            told = race(a, b, 1000, ("", ""))
+            told = race(a, b, races, ("", ""))
             lost = sum(bench.server.faults()["fired"])
             bench.server.clear_faults()
             print(f"answers lost: {lost}; {Counter(told)}")
             assert set(told) == {((0, 0), (errno.EEXIST, None)), ((errno.EEXIST, None), (0, 0))}
-            assert lost > 20
+            assert lost > races // 50
             # Who lost believes what it was told, too.
-            assert len(os.listdir(a.path / "d")) == len(os.listdir(b.path / "d")) == 1000
+            assert len(os.listdir(a.path / "d")) == len(os.listdir(b.path / "d")) == races
 
     @pytest.mark.parametrize("texts", [("mine", "theirs"), ("same", "same")])
     def test_at_close_one_of_two_wins(self, bench: Bench, texts: tuple[str, str]) -> None:
@@ -427,10 +428,10 @@ class TestReadingWhatIsReplaced:
     @pytest.mark.parametrize(
         ("ttl", "sizes"),
         [
-            ("0", (6 * MIB, 6 * MIB)),
+            pytest.param("0", (6 * MIB, 6 * MIB), marks=pytest.mark.long),
             ("0", (9 * MIB, 5 * MIB)),
             ("0", (320_000, 240_000)),
-            ("0.2", (6 * MIB, 6 * MIB)),
+            pytest.param("0.2", (6 * MIB, 6 * MIB), marks=pytest.mark.long),
             ("0.2", (320_000, 240_000)),
         ],
     )

@@ -112,7 +112,7 @@ def test_data_is_for_its_owner_only(start: Start, tmp_path: Path) -> None:
 
 KILLS = 50
 WORKERS = 4
-TIME_S = 25
+TIME_S = 12
 SLICE = 65536
 
 

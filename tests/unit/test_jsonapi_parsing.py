@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cosfs.errors import MalformedReply, ReplyInfo
@@ -296,6 +296,7 @@ JSON = st.recursive(
         },
     )
 )  # fmt: skip
+@settings(max_examples=settings().max_examples // 3)
 def test_any_data_is_read_or_refused(data: dict[str, object]) -> None:
     found = Reply(200, {}, "", "", data, {})
     for parse in (
