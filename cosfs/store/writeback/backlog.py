@@ -256,7 +256,8 @@ class Backlog:
                 # The next change drops it, or the next mount finds that it was made.
                 log.warning("a change that was made stays in the queue's file: %s", error)
             self._queue.remove(operation)
-            self._remember(operation)
+            node = self.view.node_of(operation)
+            self.recent.made(operation, None if node is None else node.entry)
             self.view.done(operation, is_made=True)
             self.made += 1
             self._notify()
@@ -320,25 +321,6 @@ class Backlog:
                 operation.refusal, operation.is_conflict = "", False
                 self._queue.again(operation, self._clock.monotonic() + _LONGEST_PAUSE_S)
             raise
-
-    def _remember(self, operation: Operation) -> None:
-        """Let listings that lag behind the server not contradict what it was made to do."""
-        path = operation.path
-        if operation.kind is Kind.WRITE:
-            self.recent.note(path, operation.entry)
-        elif operation.kind is Kind.MOVE:
-            node = self.view.node_of(operation)
-            entry = None if node is None else node.entry
-            if entry is None and operation.base is not None:
-                entry = operation.base.entry
-            self.recent.note(path, None)
-            self.recent.forget(operation.new)
-            if entry is not None:
-                self.recent.note(operation.new, entry)
-        elif operation.kind in (Kind.DELETE, Kind.REMOVE):
-            self.recent.note(path, None)
-        elif operation.kind is Kind.MAKE:
-            self.recent.note(path, operation.entry)
 
     def _notify(self) -> None:
         self._work.notify_all()

@@ -11,6 +11,7 @@ from typing import Final
 from cosfs import paths
 from cosfs.clock import Clock
 from cosfs.model import Entry
+from cosfs.store.writeback.operation import Kind, Operation
 
 #: How long a listing may lag behind a change.
 LAG_S: Final = 60.0
@@ -41,6 +42,21 @@ class Recent:
         self._made.setdefault(folder, {})[name] = Made(entry, now)
         self._order[path] = now
         self._expire(now)
+
+    def made(self, operation: Operation, known: Entry | None) -> None:
+        """Note what an operation made; ``known`` is what it has moved, as far as that is known."""
+        path, kind = operation.path, operation.kind
+        if kind in (Kind.WRITE, Kind.MAKE):
+            self.note(path, operation.entry)
+        elif kind is Kind.MOVE:
+            if known is None and operation.base is not None:
+                known = operation.base.entry
+            self.note(path, None)
+            self.forget(operation.new)
+            if known is not None:
+                self.note(operation.new, known)
+        elif kind in (Kind.DELETE, Kind.REMOVE):
+            self.note(path, None)
 
     def forget(self, path: str) -> None:
         """Forget what ``path`` was made."""
