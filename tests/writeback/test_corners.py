@@ -295,3 +295,13 @@ def test_a_refusal_that_a_full_disk_does_not_take_comes_later(
     [kept] = leftover.left_over(store)
     assert (kept.path, kept.size) == ("/a", 2) and get(store, "/a") == b"12"
     store.close()
+
+
+def test_a_listing_shows_the_file_that_took_a_folders_name(tmp_path: Path) -> None:
+    server = MemoryStore()
+    server.make_folder("/d")
+    store = behind(server, tmp_path)
+    store.delete_folder("/d", marked=False)
+    put(store, "/d", b"a file")
+    assert not store.list_page("/").entries["d"].is_folder
+    store.close()

@@ -69,6 +69,11 @@ class Listings:
                 if view.has_gone_below(paths.join(folder, name))
                 and view.folders.get(paths.join(folder, name)) is None
             }
+            removed = {
+                name
+                for name in local
+                if view.folders.get(at := paths.join(folder, name)) is None and at in view.folders
+            }
             is_marked = view.marks[folder] is not None if folder in view.marks else None
             begun = self._begun.pop((folder, prefix, cursor), None) if cursor else None
         if begun is None:
@@ -86,7 +91,8 @@ class Listings:
                 del entries[name]
         is_last = page.cursor is None
         for name, known in local.items():
-            self._lay(folder, name, known, entries, is_last=is_last)
+            is_removed = name in removed
+            self._lay(folder, name, known, entries, is_removed=is_removed, is_last=is_last)
         if page.cursor is None:
             self._add_unseen(folder, entries, late, begun, unseen)
         else:
@@ -103,9 +109,10 @@ class Listings:
         known: Entry | Node | Gone,
         entries: dict[str, Entry],
         *,
+        is_removed: bool,
         is_last: bool,
     ) -> None:
-        """Put what waits at ``name`` over a page."""
+        """Put what waits at ``name`` over a page; ``is_removed``: a folder there is to go."""
         listed = entries.get(name)
         if listed is None and not is_last:
             return
@@ -119,7 +126,8 @@ class Listings:
             except NotFound:
                 entries.pop(name, None)
                 return
-        if listed is not None and listed.is_folder and (not known.is_folder or known.implied):
+        is_folder = listed is not None and listed.is_folder and not is_removed
+        if is_folder and (not known.is_folder or known.implied):
             return  # a folder wins over a file, a real one over one that is implied
         entries[name] = known
 
