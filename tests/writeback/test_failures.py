@@ -15,6 +15,7 @@ from cosfs.store.memory import MemoryStore
 from cosfs.store.writeback import leftover
 from cosfs.store.writeback.journal import FORMAT, Journal
 from tests.fakeclock import FakeClock
+from tests.mount.bench import wait_until
 from tests.writeback.bench import behind, finish, get, put
 
 ExpectLog = Callable[[str], None]
@@ -180,3 +181,18 @@ def test_another_format_says_what_to_do(tmp_path: Path) -> None:
     store.backlog.close()
     with pytest.raises(Exception, match="another version of cosfs .* mount this bucket"):
         behind(MemoryStore(), tmp_path)
+
+
+def test_who_waits_is_not_held_back_with_what_nobody_waits_for(tmp_path: Path) -> None:
+    clock, server = FakeClock(), MemoryStore()
+    store = behind(server, tmp_path, clock, delay_s=2.0)
+    put(store, "/old", b"its time has come, but programs are busy")
+    clock.advance(4)
+    put(store, "/new", b"somebody waits for it")
+    waits = threading.Thread(target=lambda: store.settle("/new"), daemon=True)
+    waits.start()
+    wait_until(lambda: any(one.is_pressed for one in store.backlog.waiting()))
+    assert store.workers.step()
+    waits.join()
+    assert set(server.files()) == {"/new"}
+    store.close()

@@ -27,7 +27,8 @@ class Queue:
         self._by_path: dict[str, list[Operation]] = {}
         #: For each folder the paths in it that are touched, or below which one is.
         self._below: dict[str, set[str]] = {}
-        self._ready: list[tuple[float, int, int, Operation]] = []
+        #: Those first that somebody waits for, then by their time.
+        self._ready: list[tuple[bool, float, int, int, Operation]] = []
         self._offers = itertools.count()
         self._all: dict[int, Operation] = {}
         #: Bytes that wait, without those of what was refused.
@@ -165,7 +166,7 @@ class Queue:
     def take(self, now: float) -> Operation | None:
         """Return the next operation that may be made, begun from now; ``None`` if there is none."""
         self._drop_stale()
-        if not self._ready or self._ready[0][0] > now:
+        if not self._ready or self._ready[0][1] > now:
             return None
         operation = heapq.heappop(self._ready)[-1]
         operation.state = State.STARTED
@@ -208,13 +209,20 @@ class Queue:
     def _offer(self, operation: Operation) -> None:
         if operation.state is State.WAITING and not operation.waits_for:
             heapq.heappush(
-                self._ready, (operation.due, operation.seq, next(self._offers), operation)
+                self._ready,
+                (
+                    not operation.is_pressed,
+                    operation.due,
+                    operation.seq,
+                    next(self._offers),
+                    operation,
+                ),
             )
 
     def _drop_stale(self) -> None:
         """Drop entries of what was folded, begun, pressed since, or waits again."""
         while self._ready:
-            due, _, _, operation = self._ready[0]
+            _, due, _, _, operation = self._ready[0]
             if (
                 operation.state is State.WAITING
                 and operation.due == due
