@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
+from unittest.mock import ANY
 
 import pytest
 
@@ -103,6 +105,19 @@ def test_a_folder_made_and_removed_is_nothing(server: MemoryStore, store: WriteB
     with pytest.raises(NotFound):
         store.stat_folder("/d")
     assert sent(server, store) == {}
+
+
+def test_a_folder_keeps_its_text_when_its_mark_changes(
+    server: MemoryStore, store: WriteBackStore
+) -> None:
+    entry = server.make_folder("/d")
+    text = Metadata({"biz_attr": b"a text"})
+    mode = Attributes(mode=0o40700)
+    store.set_metadata("/d", entry, text)
+    store.set_metadata("/d", entry, Metadata(attributes=mode))
+    assert sent(server, store) == {"set_metadata": 1}
+    assert server.stat_folder("/d").metadata == replace(text, facts=ANY)
+    assert server.marks()["/d"].attributes == mode
 
 
 def test_what_was_begun_is_not_folded(server: MemoryStore, store: WriteBackStore) -> None:

@@ -223,7 +223,10 @@ class Folding:
             # Together they would change nothing, and the first of them makes the mark.
             and spelling.split(last.entry.metadata or Metadata())[1] != rest
         ):
-            self._change(last, metadata=operation.metadata)
+            # What this one leaves as it knows it stays as the one before has set it.
+            kept = spelling.split(last.metadata)[0] if own == own_known else own
+            properties = {**rest.properties, **kept.properties}
+            self._change(last, metadata=replace(operation.metadata, properties=properties))
         else:
             self._exchange([], [operation])
             return
