@@ -51,6 +51,9 @@ class Answers:
             "drop": self.drop,
             "refresh": self.refresh,
             "flush": self.flush,
+            "warm": self.warm,
+            "warmed": self.warmed,
+            "cool": self.cool,
         }
 
     def status(self) -> dict[str, Any]:
@@ -118,6 +121,20 @@ class Answers:
         if not isinstance(path, str) or not path.startswith("/"):
             raise ConfigError("a path begins with a slash, which is the mount's root")
         self.fs.settle(path)
+
+    def warm(self, path: str) -> int:
+        """Begin to fetch everything at ``path`` and below; return the number to ask with."""
+        if not isinstance(path, str) or not path.startswith("/"):
+            raise ConfigError("a path begins with a slash, which is the mount's root")
+        return self.fs.warmer.begin(path)
+
+    def warmed(self, number: int) -> dict[str, Any]:
+        """Return how far that has come, within a second."""
+        return asdict(self.fs.warmer.progress(number))
+
+    def cool(self, number: int) -> None:
+        """Give it up."""
+        self.fs.warmer.cancel(number)
 
     def _all(self) -> list[Unstored]:
         refused = [] if self.behind is None else leftover.left_over(self.behind)

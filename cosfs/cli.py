@@ -26,11 +26,12 @@ cosfs status MOUNTPOINT [--json] [--watch [--interval SECONDS]]
 cosfs pending MOUNTPOINT|--all [--retry [--force]] [--export DIR] [--only NAME] [--drop NAME]
 cosfs refresh PATH
 cosfs flush PATH                 return when it is stored
+cosfs warm PATH                  fetch a tree into the caches
 cosfs serve [--data DIR] ...     a local COS server
 cosfs help [TOPIC]               a page of the documentation
 cosfs --version"""
 
-_COMMANDS = ("mount", "umount", "status", "pending", "refresh", "flush", "serve", "help")
+_COMMANDS = ("mount", "umount", "status", "pending", "refresh", "flush", "warm", "serve", "help")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -153,6 +154,9 @@ def _parser() -> argparse.ArgumentParser:
     flush = commands.add_parser("flush", help="return when a file or tree is stored")
     flush.add_argument("path", metavar="PATH")
 
+    warm = commands.add_parser("warm", help="fetch a file or tree before programs read it")
+    warm.add_argument("path", metavar="PATH")
+
     commands.add_parser("serve", help="run a local COS server", add_help=False)
 
     page = commands.add_parser("help", help="print a page of the documentation")
@@ -238,6 +242,18 @@ def _flush(parsed: argparse.Namespace) -> int:
     return flush.run(parsed.path, environ=os.environ, home=Path.home())
 
 
+def _warm(parsed: argparse.Namespace) -> int:
+    from cosfs import warm
+
+    draw = _draw if sys.stderr.isatty() else None
+    return warm.run(parsed.path, environ=os.environ, home=Path.home(), show=_show, draw=draw)
+
+
+def _draw(line: str) -> None:
+    """Show a line in the place of the one before."""
+    print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)
+
+
 def _serve(arguments: list[str]) -> int:
     """Hand over to the local server: the one place that knows it, and only if it is asked for."""
     try:
@@ -282,5 +298,6 @@ _RUN: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "pending": _pending,
     "refresh": _refresh,
     "flush": _flush,
+    "warm": _warm,
     "help": _help,
 }

@@ -19,7 +19,7 @@ class ExitCode(enum.IntEnum):
     """What ``cosfs`` tells the shell."""
 
     OK = 0
-    #: Not everything could be stored, something is pending, or a mount is busy.
+    #: Not everything could be stored, something is pending or not cached, or a mount is busy.
     FAILED = 1
     #: The command line asks for what cannot be.
     USAGE = 2

@@ -16,7 +16,7 @@ import tempfile
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -119,6 +119,8 @@ class DiskCache:
         #: Bytes that wait or are being written.
         self._queued = 0
         self._written = 0
+        #: How many want that what is put waits for the disk.
+        self._patient = 0
         self._hits = self._misses = 0
         #: Contents of which something wrong was found.
         self._distrusted: set[Version] = set()
@@ -234,6 +236,10 @@ class DiskCache:
             return
         for block in Block.all_within(version, offset, offset + len(data)):
             with self._lock:
+                if self._patient:
+                    self._changed.wait_for(
+                        lambda: self._queued <= _QUEUE_MAX - PIECE_MAX or self._is_stopping
+                    )
                 is_refused = self._is_stopping or self._queued + block.length > _QUEUE_MAX
                 if is_refused or block.name in self._blocks:
                     continue
@@ -244,13 +250,28 @@ class DiskCache:
                 self._queue.append((block, copy))
                 self._changed.notify_all()
 
-    def wait_for_room(self) -> None:
-        """Return when the next fetch is sure to be kept."""
-        self._wait_for(_QUEUE_MAX - 2 * PIECE_MAX)
+    @contextmanager
+    def patient(self) -> Iterator[None]:
+        """Let ``put`` wait for the disk, so that all is kept."""
+        with self._lock:
+            self._patient += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._patient -= 1
 
     def settle(self) -> None:
         """Return when what was put is written."""
-        self._wait_for(0)
+        with self._lock:
+            self._changed.wait_for(lambda: not self._queued or self._is_stopping)
+
+    @staticmethod
+    def cost_of(size: int) -> int:
+        """Return about what a content takes of the disk when it is read front to back."""
+        return sum(block.cost for block in Block.all_within(Version("", size), 0, size)) + (
+            size // 32
+        )
 
     def distrust(self, version: Version) -> None:
         """Delete what is here of a content, and keep nothing of it as long as this mount lives."""
@@ -267,10 +288,6 @@ class DiskCache:
         for name in names:
             if name.startswith(prefix):
                 self._delete(name)
-
-    def _wait_for(self, most: int) -> None:
-        with self._lock:
-            self._changed.wait_for(lambda: self._queued <= most or self._is_stopping)
 
     def _run(self) -> None:
         self._look()

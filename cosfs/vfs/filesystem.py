@@ -46,6 +46,7 @@ from cosfs.vfs.recovery import Recovery
 from cosfs.vfs.smallfiles import SmallFiles
 from cosfs.vfs.status import Status, refuse_reserved
 from cosfs.vfs.types import Attrs, Caller, DirEntry, FsStats, NotStored, Opened, Usage
+from cosfs.vfs.warm import Warmer
 from cosfs.vfs.xattrs import XAttrs
 
 #: Setting this extended attribute, whatever its value, refreshes what is cached.
@@ -112,6 +113,10 @@ class FileSystem:
         )  # fmt: skip
         small = SmallFiles(self._cache, self._files, self._kernel, blocks)
         self._files_ahead = FilesAhead(pools.content, small.names_of, small.fetch)
+        #: For whoever wants a tree to be here before programs ask for it.
+        self.warmer = Warmer(
+            self._catalog, self._files, blocks, self._disk, pools.content, data.parallel
+        )
         #: Of open folders: the path, and the names.
         self._snapshots: HandleTable[tuple[str, Sequence[DirEntry]]] = HandleTable()
         self._is_stopped = False
@@ -135,6 +140,7 @@ class FileSystem:
         if self._is_stopped:
             return []
         self._is_stopped = True
+        self.warmer.stop()
         # Changes whose callers have left come to their end first.
         self._pools.callers.shutdown(wait=True)
         self._files.settle_hidden(all_of_them=True)

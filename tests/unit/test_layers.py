@@ -65,6 +65,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "status": ("ask", "clock", "exits", "mountopts", "mounts", "units"),
     "refresh": ("ask", "clock", "exits", "mounts", "status"),
     "flush": ("ask", "exits", "refresh", "status"),
+    "warm": ("ask", "exits", "refresh", "status", "units"),
     "pending": (
         *LEAVES,
         "ask", "exits", "mounts", "statedir", "store.writeback.leftover", "units",
@@ -80,7 +81,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
     # The command line may start the local server, which is an island otherwise.
     "cli": (
         "clock", "errors", "exits", "version",
-        "flush", "mount", "pending", "refresh", "server.command", "status", "umount",
+        "flush", "mount", "pending", "refresh", "server.command", "status", "umount", "warm",
     ),
     "__main__": ("cli",),
     "server": (),
