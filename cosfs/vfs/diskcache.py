@@ -28,7 +28,7 @@ from cosfs.vfs.types import DiskUsage
 log = logging.getLogger(__name__)
 
 _MAGIC: Final = b"cosfs block 1\n\0\0"
-_SUM_SIZE: Final = 16
+_SUM_SIZE: Final = 32
 _HEAD_SIZE: Final = len(_MAGIC) + _SUM_SIZE
 
 _NAME: Final = re.compile(r"[0-9a-f]{40}-[0-9]+-[0-9]+-[0-9]+")
@@ -317,7 +317,8 @@ class DiskCache:
         descriptor, new = tempfile.mkstemp(prefix=_NEW, dir=self._folder)
         try:
             try:
-                _write_all(descriptor, _head(block, memoryview(data)) + data)
+                _write_all(descriptor, _head(block, memoryview(data)))
+                _write_all(descriptor, data)
             finally:
                 os.close(descriptor)
             with self._lock:
@@ -404,7 +405,7 @@ def _cost(size: int) -> int:
 
 
 def _head(block: Block, data: memoryview) -> bytes:
-    checksum = hashlib.blake2b(block.name.encode("ascii"), digest_size=_SUM_SIZE)
+    checksum = hashlib.sha256(block.name.encode("ascii"))
     checksum.update(data)
     return _MAGIC + checksum.digest()
 
