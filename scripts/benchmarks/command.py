@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
-from . import cloud, data, machine, memory, names, plot, small, tools
+from . import cloud, data, later, machine, memory, names, plot, small, tools
 from .place import Place, opened
 from .rows import Row, text_of
 from .sizes import LONG, ORDINARY, QUICK, Sizes
@@ -30,6 +30,7 @@ SUITES: Mapping[str, Suite] = {
     "small": small.measure,
     "list": names.measure,
     "memory": memory.measure,
+    "writeback": later.measure,
 }
 
 

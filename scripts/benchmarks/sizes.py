@@ -37,6 +37,9 @@ class Sizes:
     open_size: int = 16 * MIB
     open_reads: int = 2000
     visited: int = 50_000
+    #: Of the suite ``writeback``: files of one copy, commits of one clone.
+    copied: int = 1000
+    commits: int = 300
 
 
 ORDINARY = Sizes()
@@ -59,4 +62,6 @@ QUICK = Sizes(
     open_size=5 * MIB,
     open_reads=6,
     visited=40,
+    copied=6,
+    commits=3,
 )

@@ -25,7 +25,8 @@ def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
     [
         ["list"],
         pytest.param(
-            ["requests", "cloud", "sequential", "random", "small", "memory"], marks=pytest.mark.long
+            ["requests", "cloud", "sequential", "random", "small", "memory", "writeback"],
+            marks=pytest.mark.long,
         ),
     ],
 )
