@@ -381,6 +381,7 @@ class BlockCache:
                 self._drop(segment)
             return
         with self._lock:
+            self._fetches += 1
             self._make_ready(segment)
             self._memory.nudge()
 
@@ -392,7 +393,6 @@ class BlockCache:
         segments.add(segment)
 
     def _make_ready(self, segment: Segment) -> None:
-        self._fetches += 1
         segment.is_ready = True
         self._ready[segment] = None
         segment.wake()

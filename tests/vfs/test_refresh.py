@@ -234,6 +234,8 @@ class TestUsage:
         read_file(fs, "/f")
         content = fs.usage().content
         assert (content.bytes, content.fetches) == (100, 1) and content.hits >= 1
+        write_file(fs, "/g", b"kept, not fetched")
+        assert fs.usage().content.fetches == 1
 
 
 class TestContentType:
