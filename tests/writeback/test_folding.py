@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from unittest.mock import ANY
 
 import pytest
 
-from cosfs.errors import NotFound
+from cosfs.errors import ConnectFailed, NotFound
 from cosfs.model import Attributes, Base, Metadata
 from cosfs.store.memory import MemoryStore
 from cosfs.store.writeback.store import WriteBackStore
+from tests.fakeclock import FakeClock
 from tests.writeback.bench import behind, finish, get, put
 
 
@@ -118,6 +120,25 @@ def test_a_folder_keeps_its_text_when_its_mark_changes(
     assert sent(server, store) == {"set_metadata": 1}
     assert server.stat_folder("/d").metadata == replace(text, facts=ANY)
     assert server.marks()["/d"].attributes == mode
+
+
+def test_a_folder_keeps_its_text_when_a_change_of_its_mark_is_tried_again(
+    server: MemoryStore, tmp_path: Path, expect_log: Callable[[str], None]
+) -> None:
+    expect_log("tried again")
+    clock = FakeClock()
+    store = behind(server, tmp_path, clock)
+    # Whoever changes what the mark holds need not know the text.
+    entry = replace(server.make_folder("/d", biz_attr=b"a text"), metadata=Metadata())
+    store.set_metadata("/d", entry, Metadata(attributes=Attributes(mode=0o40700)))
+    taken = store.backlog.take(is_waiting=False)
+    assert taken is not None
+    store.backlog.failed(taken[0], ConnectFailed("nobody answers"))
+    clock.advance(60)
+    finish(store)
+    assert server.stat_folder("/d").metadata == Metadata({"biz_attr": b"a text"}, ANY)
+    assert server.marks()["/d"].attributes == Attributes(mode=0o40700)
+    store.close()
 
 
 def test_what_was_begun_is_not_folded(server: MemoryStore, store: WriteBackStore) -> None:

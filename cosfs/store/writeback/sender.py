@@ -83,7 +83,7 @@ class Sender:
         elif operation.kind is Kind.DELETE:
             self._delete(operation, was_tried)
         elif operation.kind is Kind.SET:
-            self._set(operation, was_tried)
+            self._set(operation)
         elif operation.kind is Kind.MAKE:
             self._make(operation)
         elif operation.kind is Kind.MARK:
@@ -182,13 +182,11 @@ class Sender:
         except NotFound:
             log.debug("%r was gone when it was to be removed", path)
 
-    def _set(self, operation: Operation, was_tried: bool) -> None:
-        entry = operation.entry
-        assert entry is not None
-        if was_tried:
-            entry = replace(entry, metadata=None)
+    def _set(self, operation: Operation) -> None:
+        assert operation.entry is not None
         try:
-            self._store.set_metadata(operation.path, entry, operation.metadata)
+            # An attempt before this one sent the same difference: once more does no harm.
+            self._store.set_metadata(operation.path, operation.entry, operation.metadata)
         except BucketNotFound:
             raise
         except NotFound:
