@@ -72,7 +72,7 @@ class Folders:
         """Remove a folder that is empty. Cost: 1, and 1 if it has a mark."""
         with self._catalog.unsure_if_lost(path):
             self._drop(path)
-        self._catalog.cache.remove(path)
+        self._catalog.cache.remove(path, Entry(Kind.FOLDER))
 
     def keep(self, path: str) -> None:
         """Keep a folder in being whose last name may just have gone.

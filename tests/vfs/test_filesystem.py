@@ -128,6 +128,17 @@ def test_names_far_behind_their_prefix_are_found(clock: FakeClock, make_fs: Make
     assert stat.S_ISDIR(fs.getattr("/m").mode)
 
 
+def test_a_folder_that_was_forgotten_counts_no_more_once_removed(
+    make_fs: MakeFs, clock: FakeClock
+) -> None:
+    fs = make_fs(ttl_s=0)
+    fs.mkdir("/d", 0o755, ME)
+    assert fs.getattr("/").nlink == 3
+    clock.advance(61)
+    fs.rmdir("/d")
+    assert fs.getattr("/").nlink == 2
+
+
 def test_rmdir_refuses_what_is_not_empty(fs: FileSystem, store: MemoryStore) -> None:
     fs.mkdir("/d", 0o755, ME)
     fh = fs.create("/d/new", 0o644, os.O_CREAT, ME).fh
