@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager
 from typing import Final
 
 from cosfs import interrupts
-from cosfs.errors import Interrupted
+from cosfs.errors import Interrupted, NotFound, ObjectChanged
 from cosfs.store.base import Store
 from cosfs.vfs.diskcache import DiskCache
 from cosfs.vfs.fetching import Fetcher
@@ -357,7 +357,7 @@ class BlockCache:
         if isinstance(segment.error, Interrupted):
             # Nobody wanted it for a moment; unless our caller has given up, it is fetched anew.
             interrupts.check()
-        elif segment.error is not None:
+        elif segment.error is not None and not (is_begun and _is_of_a_place(segment.error)):
             raise segment.error
         return at
 
@@ -489,3 +489,8 @@ class BlockCache:
             count = self.read_into(content, where, at, piece, stream)
             sha1.update(piece[:count])
         return sha1.hexdigest()
+
+
+def _is_of_a_place(error: Exception) -> bool:
+    """Tell whether a content that was asked for at one path may still be at another."""
+    return isinstance(error, (NotFound, ObjectChanged))

@@ -14,12 +14,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cosfs.errors import ConnectionLost, IntegrityError
+from cosfs.errors import ConnectionLost, IntegrityError, NotFound
 from cosfs.model import Version
 from cosfs.vfs.blocks import BLOCK_SIZE, BlockCache
 from cosfs.vfs.pools import Pools
 from cosfs.vfs.segments import Content
 from cosfs.vfs.streams import KIB, MIB, UNIT, Stream
+from tests.mount.bench import wait_until
 
 ExpectLog = Callable[[str], None]
 
@@ -181,6 +182,30 @@ def test_memory_that_somebody_holds_is_not_used_for_content() -> None:
             assert cache.usage().bytes >= LIMIT // 2
         with cache.holding(10 * LIMIT):
             assert cache.usage().bytes == LIMIT
+
+
+def test_a_copy_elsewhere_is_read_there_when_the_one_being_fetched_is_gone() -> None:
+    data = os.urandom(100)
+    source = Source(data, data)
+    gate, arrived = threading.Event(), threading.Event()
+
+    def before(path: str, offset: int) -> None:
+        if path == "/0":
+            arrived.set()
+            assert gate.wait(30)
+            raise NotFound("gone", path=path)
+
+    source.before = before
+    content = source.contents[1]
+    with cache_of(source) as cache, ThreadPoolExecutor(2) as threads:
+        first = threads.submit(read, cache, source, 0, 100, Stream(), 0)
+        assert arrived.wait(30)
+        second = threads.submit(read, cache, source, 0, 100, Stream(), 1)
+        wait_until(lambda: cache._contents[content].at(0).users == 2)  # type: ignore[union-attr]
+        gate.set()
+        with pytest.raises(NotFound):
+            first.result(30)
+        assert second.result(30) == data
 
 
 # -- what it costs ---------------------------------------------------------------------------------
