@@ -181,15 +181,21 @@ class OpenFile:
             Stale: somebody else replaced or removed the version that is open.
         """
         while True:
-            with self._lock:
-                if self._spool is not None:
-                    self._fill(offset, offset + len(into))
-                    return self._spool.read_into(offset, into)
-                self._last_read = self._services.clock.monotonic()
-                if self._is_misjudged and not descriptor.is_direct:
-                    raise Stale(self.path, "replaced by a file of another size")
-                self._blind = False
-                content, where = self._content(), self.store_path
+            where = self.store_path
+            try:
+                with self._lock:
+                    if self._spool is not None:
+                        self._fill(offset, offset + len(into))
+                        return self._spool.read_into(offset, into)
+                    self._last_read = self._services.clock.monotonic()
+                    if self._is_misjudged and not descriptor.is_direct:
+                        raise Stale(self.path, "replaced by a file of another size")
+                    self._blind = False
+                    content = self._content()
+            except Stale:
+                if self._has_moved(where):
+                    continue
+                raise
             try:
                 return self._services.blocks.read_into(
                     content, lambda: self.store_path, offset, into, descriptor.stream
@@ -203,9 +209,17 @@ class OpenFile:
     def _is_ours_by_now(self, content: Content, where: str) -> bool:
         """Tell whether it is this mount that has written or renamed what was being read."""
         with self._lock:
-            return (
-                self._spool is not None or self._content() != content or self.store_path != where
-            )
+            if self._spool is not None or self._content() != content:
+                return True
+        return self._has_moved(where)
+
+    def _has_moved(self, where: str) -> bool:
+        """Tell whether this mount has renamed what was at ``where``; waits if it is about to."""
+        if self.store_path != where:
+            return True
+        # A rename holds it from before the store moves the file until we know the new name.
+        with self._services.locks.holding(self.path):
+            return self.store_path != where
 
     def note_told(self, size: int) -> None:
         """Note that the kernel believes the name to have ``size``, maybe that of another version.

@@ -7,10 +7,12 @@ import stat
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
-from cosfs.errors import ConnectFailed, FileTooLarge, Stale, StoreFailed
+from cosfs.errors import ConnectFailed, FileTooLarge, NotFound, Stale, StoreFailed
+from cosfs.store import faulty
 from cosfs.store.memory import MemoryStore
 from cosfs.vfs.filesystem import FileSystem
 from tests.fakeclock import FakeClock
@@ -101,6 +103,38 @@ def test_a_reader_goes_on_while_the_folder_above_is_renamed(
     fh = open_file(fs, "/d/f", os.O_RDONLY)
     fs.rename("/d", "/e")
     assert fs.read(fh, 0, 100) == b"content"
+    close(fs, fh)
+
+
+@pytest.mark.parametrize("is_changed", [False, True])
+def test_a_reader_goes_on_while_the_answer_to_a_rename_is_on_its_way(
+    make_fs: MakeFs, store: MemoryStore, pool: ThreadPoolExecutor, is_changed: bool
+) -> None:
+    gate = faulty.Gate()
+    plan = faulty.FaultPlan(faulty.Fault("move_file", gate=gate, after=True))
+    fs = make_fs(over=faulty.FaultyStore(store, plan))
+    write_unseen(store, "/old", b"content")
+    fh = open_file(fs, "/old", os.O_RDWR)
+    if is_changed:
+        fs.write(fh, 0, b"C")
+    renamed = pool.submit(fs.rename, "/old", "/new")
+    assert gate.arrived.wait(20)
+    refused = threading.Event()
+    asked = fs._blocks._fetcher._ask
+
+    def ask(*args: Any) -> None:
+        try:
+            asked(*args)
+        except NotFound:
+            refused.set()
+            raise
+
+    fs._blocks._fetcher._ask = ask  # type: ignore[method-assign]
+    got = pool.submit(fs.read, fh, 1, 100)
+    assert refused.wait(20)
+    gate.open()
+    assert got.result(20) == b"ontent"
+    done([renamed])
     close(fs, fh)
 
 
