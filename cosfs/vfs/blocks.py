@@ -345,15 +345,13 @@ class BlockCache:
             interrupts.wait(waiting)
         except Interrupted:
             with self._lock:
-                segment.users -= 1
+                self._leave(segment)
                 segment.is_unwanted = not segment.users
-                self._memory.nudge()
             raise
         with self._lock:
-            segment.users -= 1
             if segment.error is None:
                 at = self._take(segment, offset, at, end, into, stream)
-                self._memory.nudge()
+            self._leave(segment)
         if isinstance(segment.error, Interrupted):
             # Nobody wanted it for a moment; unless our caller has given up, it is fetched anew.
             interrupts.check()
@@ -398,7 +396,7 @@ class BlockCache:
         segment.wake()
 
     def _drop(self, segment: Segment) -> None:
-        """Forget a segment that nobody uses, or whose fetch has failed."""
+        """Forget a segment; its memory is given back when nobody uses it."""
         self._note_read(segment)
         segments = self._contents[segment.content]
         segments.remove(segment)
@@ -406,9 +404,20 @@ class BlockCache:
             del self._contents[segment.content]
         self._ready.pop(segment, None)
         segment.is_dropped = True
+        if not segment.users:
+            self._give_back(segment)
+        segment.wake()
+
+    def _leave(self, segment: Segment) -> None:
+        """Note that a user needs a segment no more."""
+        segment.users -= 1
+        if segment.is_dropped and not segment.users:
+            self._give_back(segment)
+        self._memory.nudge()
+
+    def _give_back(self, segment: Segment) -> None:
         data, segment.data = segment.data, memoryview(b"")
         self._memory.give_back(data)
-        segment.wake()
 
     def _evict_oldest(self) -> bool:
         for segment in self._ready:
@@ -457,12 +466,12 @@ class BlockCache:
         ):
             segment.users += 1
             chain.add(segment)
-            segment = self._contents[chain.content].at(chain.next)
+            segments = self._contents.get(chain.content)
+            segment = None if segments is None else segments.at(chain.next)
 
     def _release(self, segment: Segment) -> None:
         with self._lock:
-            segment.users -= 1
-            self._memory.nudge()
+            self._leave(segment)
 
     def _settle(self, chain: Chain, where: Where) -> None:
         """Raise ``IntegrityError`` if what was read has other bytes each time it is fetched."""
@@ -480,7 +489,7 @@ class BlockCache:
         with self._lock:
             segments = self._contents.get(content)
             for segment in segments.within(0, content.version.size) if segments else ():
-                if segment.is_ready and not segment.users:
+                if segment.is_ready:
                     self._drop(segment)
         sha1 = hashlib.sha1(usedforsecurity=False)
         stream = Stream(is_trusting=True)

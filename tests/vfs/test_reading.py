@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from unittest import mock
 
 import pytest
 from hypothesis import given, settings
@@ -319,6 +320,28 @@ def test_large_content_that_arrives_damaged_is_an_error_and_right_the_next_time(
             read(cache, source, size - 10, 10, stream)
         assert len(source.asked) == asked
         assert read_all(cache, source) == LARGE
+
+
+def test_damaged_content_that_somebody_else_is_using_is_not_believed() -> None:
+    source = Source(LARGE)
+
+    def spoil(offset: int, into: memoryview) -> None:
+        if offset == 0 and len(source.asked) == 1:
+            into[7] ^= 1
+
+    source.spoil = spoil
+    gate = threading.Event()
+    with cache_of(source) as cache:
+        hashing = cache._hashing
+        try:
+            with mock.patch.object(cache, "_hashing") as slow:
+                slow.submit = lambda work: hashing.submit(lambda: (gate.wait(30), work()))
+                read(cache, source, 0, KERNEL, Stream())
+            with pytest.raises(IntegrityError):
+                read_all(cache, source)
+            assert read_all(cache, source) == LARGE
+        finally:
+            gate.set()
 
 
 def test_large_content_read_out_of_order_is_checked_and_at_random_is_not() -> None:
