@@ -76,12 +76,12 @@ class _Order:
         self.last = place if self.row == 1 else max(self.last, place)
         return self.row > 1
 
-    def next_names(self) -> Sequence[str]:
+    def next_names(self, most: int) -> Sequence[str]:
         """Return the names to fetch now: none before half of the last ones were read."""
         if self.begun - self.last > self.window // 2:
             return ()
         begin, self.begun = self.begun, min(self.last + 1 + self.window, len(self.names))
-        self.window = min(2 * self.window, _MOST)
+        self.window = max(self.window, min(2 * self.window, most))
         return self.names[begin : self.begun]
 
 
@@ -96,8 +96,13 @@ class FilesAhead:
         executor: Executor,
         names_of: Callable[[str], Sequence[Name] | None],
         fetch: Callable[[str], object],
+        room: int = _MOST,
     ) -> None:
-        """``names_of`` gives the files of a folder as it lists them, if that costs nothing."""
+        """``names_of`` gives the files of a folder as it lists them, if that costs nothing.
+
+        There is ``room`` for so many files, all being of the largest size that is fetched ahead.
+        """
+        self._most = min(room, _MOST)
         self._executor = executor
         self._names_of = names_of
         self._fetch = fetch
@@ -126,6 +131,6 @@ class FilesAhead:
             expected = [order for order in orders if order.advance(name)]
             # Where several orders agree, or a chance hit is among them, the longest row is right.
             best = max(expected, key=lambda order: order.row, default=None)
-            ahead = best.next_names() if best is not None else ()
+            ahead = best.next_names(self._most) if best is not None else ()
         for other in ahead:
             self._executor.submit(self._fetch, paths.join(folder, other))

@@ -43,7 +43,7 @@ from cosfs.vfs.openfile import OpenFile, Services
 from cosfs.vfs.pathlocks import PathLocks
 from cosfs.vfs.pools import Pools
 from cosfs.vfs.recovery import Recovery
-from cosfs.vfs.smallfiles import SmallFiles
+from cosfs.vfs.smallfiles import SMALL_MAX, SmallFiles
 from cosfs.vfs.status import Status, refuse_reserved
 from cosfs.vfs.types import Attrs, Caller, DirEntry, FsStats, NotStored, Opened, Usage
 from cosfs.vfs.warm import Warmer
@@ -112,7 +112,9 @@ class FileSystem:
             blocks, self._status, self._attrs, self._kernel, locks, self._journal, clock,
         )  # fmt: skip
         small = SmallFiles(self._cache, self._files, self._kernel, blocks)
-        self._files_ahead = FilesAhead(pools.content, small.names_of, small.fetch)
+        # More than half of the memory would push out what was not read yet.
+        room = data.memory_bytes // 2 // SMALL_MAX
+        self._files_ahead = FilesAhead(pools.content, small.names_of, small.fetch, room)
         #: For whoever wants a tree to be here before programs ask for it.
         self.warmer = Warmer(
             self._catalog, self._files, blocks, self._disk, pools.content, data.parallel

@@ -15,7 +15,7 @@ from cosfs.vfs.metacache import MetaCache
 from cosfs.vfs.segments import Content
 
 #: Bytes of the largest file that is fetched because others of its folder were read.
-_MOST: Final = 1024 * 1024
+SMALL_MAX: Final = 1024 * 1024
 
 
 class SmallFiles:
@@ -46,7 +46,7 @@ class SmallFiles:
         Cost: 1 request at most.
         """
         entry = self._cache.lookup(path)
-        if not isinstance(entry, Entry) or entry.is_folder or entry.size > _MOST:
+        if not isinstance(entry, Entry) or entry.is_folder or entry.size > SMALL_MAX:
             return
         if self._files.at(path) is None and not self._kernel.holds(path, entry.version):
             content = Content.of(entry.version, path, entry.mtime_ns)

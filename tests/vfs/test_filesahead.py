@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,8 +12,9 @@ import pytest
 from cosfs.store.memory import MemoryStore
 from cosfs.vfs.attrs import inode
 from cosfs.vfs.filesahead import FilesAhead, Name
+from cosfs.vfs.smallfiles import SMALL_MAX
 from tests.vfs.conftest import ME, MakeFs
-from tests.vfs.programs import names, read_file, write_file
+from tests.vfs.programs import close, names, open_file, read_file, write_file, write_unseen
 
 NAMES = sorted(f"{'aB'[n % 2]}{n:03}" for n in range(200))
 
@@ -111,3 +113,19 @@ def test_reading_a_folder_costs_a_request_a_file_in_few_round_trips(
     for name in NAMES:
         read_file(fs, f"/d/{name}")
     assert store.requests.total() == 200
+
+
+def test_files_ahead_that_memory_cannot_hold_are_fetched_once(
+    make_fs: MakeFs, store: MemoryStore
+) -> None:
+    for name in NAMES[:60]:
+        write_unseen(store, f"/d/{name}", bytes(SMALL_MAX - 8) + name.encode().rjust(8))
+    fs = make_fs(memory_bytes=16 * SMALL_MAX)
+    names(fs, "/d")
+    store.requests.clear()
+    for name in NAMES[:60]:
+        fh = open_file(fs, f"/d/{name}", os.O_RDONLY)
+        for offset in range(0, SMALL_MAX, SMALL_MAX // 4):
+            assert len(fs.read(fh, offset, SMALL_MAX // 4)) == SMALL_MAX // 4
+        close(fs, fh)
+    assert store.requests["read_range"] == 60
