@@ -349,14 +349,19 @@ class BlockCache:
                 segment.is_unwanted = not segment.users
             raise
         with self._lock:
-            if segment.error is None:
+            error = segment.error
+            if error is None:
                 at = self._take(segment, offset, at, end, into, stream)
             self._leave(segment)
-        if isinstance(segment.error, Interrupted):
-            # Nobody wanted it for a moment; unless our caller has given up, it is fetched anew.
-            interrupts.check()
-        elif segment.error is not None and not (is_begun and _is_of_a_place(segment.error)):
-            raise segment.error
+        try:
+            if isinstance(error, Interrupted):
+                # Nobody wanted it for a moment; unless our caller has given up, it is fetched anew.
+                interrupts.check()
+            elif error is not None and not (is_begun and _is_of_a_place(error)):
+                raise error
+        finally:
+            # Its traceback holds this frame: the two would keep the buffer that was given back.
+            del error
         return at
 
     def _fetch_ahead(self, segment: Segment, where: Where) -> None:
@@ -416,6 +421,8 @@ class BlockCache:
         self._memory.nudge()
 
     def _give_back(self, segment: Segment) -> None:
+        # Its traceback holds the segment, and parts of the buffer.
+        segment.error = None
         data, segment.data = segment.data, memoryview(b"")
         self._memory.give_back(data)
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
+import mmap
 import os
 import random
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -17,6 +20,7 @@ from hypothesis import strategies as st
 
 from cosfs.errors import ConnectionLost, IntegrityError, NotFound
 from cosfs.model import Version
+from cosfs.vfs import memory
 from cosfs.vfs.blocks import BLOCK_SIZE, BlockCache
 from cosfs.vfs.pools import Pools
 from cosfs.vfs.segments import Content
@@ -207,6 +211,34 @@ def test_a_copy_elsewhere_is_read_there_when_the_one_being_fetched_is_gone() -> 
         with pytest.raises(NotFound):
             first.result(30)
         assert second.result(30) == data
+
+
+def test_fetches_that_fail_leave_no_buffer_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = Source(*(bytes([n]) * 200 * KIB for n in range(8)))
+    buffers: weakref.WeakSet[mmap.mmap] = weakref.WeakSet()
+
+    class Buffer(mmap.mmap):
+        """Can be watched from outside."""
+
+    def new_buffer(size: int) -> memoryview:
+        buffer = Buffer(-1, size)
+        buffers.add(buffer)
+        return memoryview(buffer)
+
+    def spoil(offset: int, into: memoryview) -> None:
+        raise ConnectionLost("half-way")
+
+    monkeypatch.setattr(memory, "_new_buffer", new_buffer)
+    source.spoil = spoil
+    gc.disable()
+    try:
+        with cache_of(source, LIMIT) as cache:
+            for which in range(8):
+                with pytest.raises(ConnectionLost):
+                    read(cache, source, 0, 100, Stream(), which)
+            assert cache.usage().bytes == 0 and not buffers
+    finally:
+        gc.enable()
 
 
 # -- what it costs ---------------------------------------------------------------------------------
