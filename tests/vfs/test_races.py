@@ -129,7 +129,7 @@ def test_a_reader_goes_on_while_the_answer_to_a_rename_is_on_its_way(
             refused.set()
             raise
 
-    fs._blocks._fetcher._ask = ask  # type: ignore[method-assign]
+    fs._blocks._fetcher._ask = ask  # type: ignore[assignment, method-assign]
     got = pool.submit(fs.read, fh, 1, 100)
     assert refused.wait(20)
     gate.open()
