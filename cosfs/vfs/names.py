@@ -157,7 +157,7 @@ class Names:
             return self._read_link(path, self._catalog.get(path))
 
     def _read_link(self, path: str, entry: Entry) -> str:
-        content = Content.of(entry.version, path, entry.mtime_ns)
+        content = Content.of(entry.version, f"{path}@{entry.mtime_ns}")
         return os.fsdecode(self._blocks.read(content, lambda: path, 0, entry.size))
 
     def unlink(self, path: str) -> None:

@@ -107,6 +107,8 @@ class OpenFile:
         self.exclusive = False
         #: Tells what this one has made from what others have, as long as that is not settled.
         self._nonce = secrets.token_hex(16) if entry is None else ""
+        #: Names content without a digest: nothing else tells it from that of another open.
+        self._mark = secrets.token_hex(8)
         #: What stands beside a new file, and travels with its first store.
         self.new_metadata = Metadata()
         self.descriptors: set[Descriptor] = set()
@@ -401,7 +403,7 @@ class OpenFile:
 
     def _content(self) -> Content:
         assert self.entry is not None
-        return Content.of(self.entry.version, self.store_path, self.entry.mtime_ns)
+        return Content.of(self.entry.version, self._mark)
 
     @contextmanager
     def _changing(self) -> Iterator[Spool]:

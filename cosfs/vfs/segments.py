@@ -21,9 +21,9 @@ class Content:
     mark: str = ""
 
     @classmethod
-    def of(cls, version: Version, path: str, mtime_ns: int) -> Content:
+    def of(cls, version: Version, mark: str) -> Content:
         """Name an object's content: by digest alone if it has one, so that renames cost nothing."""
-        return cls(version, "" if version.digest else f"{path}@{mtime_ns}")
+        return cls(version, "" if version.digest else mark)
 
 
 class Segment:

@@ -48,6 +48,8 @@ class SmallFiles:
         entry = self._cache.lookup(path)
         if not isinstance(entry, Entry) or entry.is_folder or entry.size > SMALL_MAX:
             return
+        if not entry.digest:
+            # Nothing tells it from what will be there when the file is opened.
+            return
         if self._files.at(path) is None and not self._kernel.holds(path, entry.version):
-            content = Content.of(entry.version, path, entry.mtime_ns)
-            self._blocks.fetch_whole(content, lambda: path)
+            self._blocks.fetch_whole(Content(entry.version), lambda: path)

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from cosfs.errors import (
     Stale,
     StoreFailed,
 )
-from cosfs.model import Version
+from cosfs.model import Entry, Version
 from cosfs.store.base import Store
 from cosfs.store.memory import MemoryStore
 from cosfs.vfs.blocks import BLOCK_SIZE
@@ -319,6 +320,36 @@ def test_a_reader_gets_one_version_or_an_error(
     close(fs, fresh)
     assert read_file(fs, "/f") == b"2" * (2 * BLOCK_SIZE + 10)
     close(fs, fh)
+
+
+class Undigested:
+    """A server that knows no digests."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._store, name)
+
+    def stat_file(self, path: str) -> Entry:
+        return replace(self._store.stat_file(path), digest="")
+
+    def read_range(self, path: str, offset: int, into: memoryview, version: Version) -> None:
+        with self._store.unseen():
+            version = self._store.stat_file(path).version
+        self._store.read_range(path, offset, into, version)
+
+
+def test_content_without_a_digest_is_never_that_of_an_earlier_file(
+    make_fs: MakeFs, store: MemoryStore
+) -> None:
+    # Of one size, made and renamed in one second.
+    fs = make_fs(ttl_s=0.0, over=Undigested(store))
+    write_unseen(store, "/a", b"AAAA")
+    write_unseen(store, "/b", b"BBBB")
+    assert read_file(fs, "/b") == b"BBBB"
+    fs.rename("/a", "/b")
+    assert read_file(fs, "/b") == b"AAAA"
 
 
 def test_a_file_removed_elsewhere_is_stale_at_open(
