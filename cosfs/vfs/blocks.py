@@ -231,7 +231,7 @@ class BlockCache:
         into[at - offset : stop - offset] = segment.data[at - start : stop - start]
         self._note_read(segment)
         if stream is not None and stream.chain is not None:
-            self._go_on(stream.chain, segment)
+            stream.chain.follow(segment, self._contents.get(segment.content))
         return stop
 
     def _wanted(
@@ -462,19 +462,6 @@ class BlockCache:
             stream.chain = None
         else:
             stream.chain = Chain(content, self._hashing, self._release)
-
-    def _go_on(self, chain: Chain, segment: Segment | None) -> None:
-        """Hash on, if ``segment`` is what comes next, and then what was read before its turn."""
-        while (
-            segment is not None
-            and segment.start <= chain.next < segment.end
-            and segment.is_ready
-            and segment.run is None
-        ):
-            segment.users += 1
-            chain.add(segment)
-            segments = self._contents.get(chain.content)
-            segment = None if segments is None else segments.at(chain.next)
 
     def _release(self, segment: Segment) -> None:
         with self._lock:

@@ -11,7 +11,7 @@ from concurrent.futures import Executor
 
 from cosfs import interrupts
 from cosfs.errors import IntegrityError
-from cosfs.vfs.segments import Content, Segment
+from cosfs.vfs.segments import Content, Segment, Segments
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ class Chain:
     The hashing is done by ``executor``, one segment after the other; ``released`` is called, not
     under the lock, with each that was hashed.
 
-    Thread safety: ``add`` and ``is_complete`` under the cache's lock; ``settle`` by any thread.
+    Thread safety: ``follow`` and ``is_complete`` under the cache's lock; ``settle`` by any thread.
     """
 
     def __init__(
@@ -82,8 +82,22 @@ class Chain:
     def is_complete(self) -> bool:
         return self.next == self.content.version.size
 
-    def add(self, segment: Segment) -> None:
-        """Go on with a segment that holds the byte at ``next``; it must stay until released."""
+    def follow(self, segment: Segment | None, segments: Segments | None) -> None:
+        """Hash on, if ``segment`` comes next, and then what was read before its turn.
+
+        Each is used until it is released. ``segments`` are those that are in memory.
+        """
+        while (
+            segment is not None
+            and segment.start <= self.next < segment.end
+            and segment.is_ready
+            and segment.run is None
+        ):
+            segment.users += 1
+            self._add(segment)
+            segment = None if segments is None else segments.at(self.next)
+
+    def _add(self, segment: Segment) -> None:
         begin = self.next - segment.start
         self.next = segment.end
         with self._lock:
