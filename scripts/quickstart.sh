@@ -22,8 +22,10 @@ print(urllib.request.urlopen(sys.argv[1] + "/_server/stats", timeout=5).read().d
 start_server() {
     port=${COSFS_ENDPOINT##*:}
     for attempt in 1 2 3 4 5 6 7 8 9 10; do
+        # Before it starts: what the last one said must not be taken for its words.
+        : >"$place/server.log"
         nohup "$cosfs" serve --data "$place/data" --port "${port:-0}" --bucket demo \
-            >"$place/server.log" 2>&1 </dev/null &
+            >>"$place/server.log" 2>&1 </dev/null &
         echo $! >"$place/server.pid"
         while kill -0 $! 2>/dev/null; do
             if grep -q '^export COSFS_DOWNLOAD_ENDPOINT' "$place/server.log"; then
