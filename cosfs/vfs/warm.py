@@ -220,7 +220,9 @@ class Warmer:
             self._catalog.attributes(path, entry)
             if not entry.is_folder:
                 job.add(files=1, bytes=entry.size)
-                found.append(_File(path, Content.of(entry.version, path, entry.mtime_ns)))
+                if entry.digest:
+                    # Without one, nothing tells it from what will be there when it is opened.
+                    found.append(_File(path, Content(entry.version)))
                 return ()
             for name, one in self._catalog.listing(path).items():
                 tasks.append(self._visiting(job, paths.join(path, name), one, found))
