@@ -14,6 +14,7 @@ import re
 import secrets
 import threading
 from concurrent.futures import Executor
+from dataclasses import asdict
 from typing import Final
 
 from cosfs import paths
@@ -369,7 +370,8 @@ class OpenFiles:
         if file.may_be_stored:
             orphan = f"{WORK_FOLDER}/orphans/{secrets.token_hex(16)}"
             # Whether it was removed, or is about to be replaced, shows only with the next call.
-            self._services.journal.put("orphans", orphan, {"path": old, "is_sure": False})
+            record = {"path": old, "is_sure": False, "attributes": asdict(unsent)}
+            self._services.journal.put("orphans", orphan, record)
             try:
                 self._services.catalog.move_file(old, orphan, overwrite=True)
             except NotFound:

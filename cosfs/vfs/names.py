@@ -292,6 +292,10 @@ class Names:
             # A failure is told: whoever asked may ask again, or have changed his mind.
             self._journal.drop("renames", old)
 
+    def resend(self, path: str, attributes: Attributes) -> None:
+        """Send changes of attributes that a killed mount had not sent."""
+        self._keeper.change(path, attributes)
+
     def _note_gone(self, path: str) -> None:
         folder = paths.parent(path)
         self._folders.keep(folder)

@@ -40,7 +40,7 @@ class Recovery:
             self._try("overwrites", path, partial(self._restore, path, record))
         for path, record in self._journal.all("orphans").items():
             if not record["is_sure"]:
-                self._try("orphans", path, partial(self._place_orphan, path, record["path"]))
+                self._try("orphans", path, partial(self._place_orphan, path, record))
 
     def clean(self) -> None:
         """Delete what nobody will ask for any more: nobody waits for that.
@@ -50,13 +50,15 @@ class Recovery:
         for table, path in self._rubbish:
             self._try(table, path, partial(self._store.delete_file, path))
 
-    def _place_orphan(self, orphan: str, path: str) -> None:
+    def _place_orphan(self, orphan: str, record: dict[str, Any]) -> None:
         """Give a name back that was taken for a rename which then did not come."""
+        path = record["path"]
         try:
             self._store.move_file(orphan, path, overwrite=False)
         except AlreadyExists:
             self._store.delete_file(orphan)
         else:
+            self._names.resend(path, Attributes(**record.get("attributes", {})))
             log.warning("%r lost its name to a rename and has it again", path)
 
     def _try(self, table: str, path: str, finish: Callable[[], None]) -> None:

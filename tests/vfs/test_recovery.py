@@ -300,9 +300,11 @@ def test_a_name_that_was_taken_for_a_rename_comes_back(
     write_file(fs, "/target", b"content")
     write_file(fs, "/source", b"new")
     fh = open_file(fs, "/target", os.O_RDONLY)
+    fs.chmod("/target", 0o700)
     fs.rename("/target", HIDDEN)  # killed before the second half
     heir = make_fs(journal_file=fs._journal.file)
     assert store.files() == {"/source": b"new", "/target": b"content"}
+    assert heir.getattr("/target").mode & 0o777 == 0o700
     assert read_file(heir, "/target") == b"content"
     close(fs, fh)
 
