@@ -28,8 +28,7 @@ class KernelView:
         """``on_told`` is called with a path and the size that the kernel now believes it has."""
         self._on_told = on_told
         self._lock = threading.Lock()
-        #: A plain dictionary, the oldest first: every stat puts one in, which takes an LRU cache
-        #: five times as long and twice the memory.
+        #: A plain dictionary, the oldest first: every stat puts one in, and an LRU cache is slower.
         self._told: dict[str, int] = {}
         self._pages: LRUCache[str, Version] = LRUCache(_MAX_FILES)
         #: Folders that it takes for set-gid, with their group.

@@ -5,7 +5,7 @@ the others are still in the store's version of the file, and the open file fetch
 are needed.
 
 What is written from front to back is digested on the way, so that a close of a large file has only
-to send: 0.6 s less of it for each GiB. What is written otherwise is digested when it is asked for.
+to send. What is written otherwise is digested when it is asked for.
 """
 
 from __future__ import annotations
