@@ -113,6 +113,11 @@ class Entry:
         return Version(self.digest, self.size)
 
 
+def names_folder(entry: Entry | None) -> bool:
+    """Tell whether there is something, and it is a folder."""
+    return entry is not None and entry.is_folder
+
+
 @dataclass(frozen=True, slots=True)
 class ListPage:
     """One page of a folder's listing.

@@ -16,7 +16,7 @@ from typing import Final
 from cosfs import interrupts, paths
 from cosfs.config import AttrsOption
 from cosfs.errors import NotFound, StoreError, Unavailable
-from cosfs.model import Attributes, Base, Entry, Kind, ListPage, Metadata
+from cosfs.model import Attributes, Base, Entry, Kind, ListPage, Metadata, names_folder
 from cosfs.store.base import Store
 from cosfs.vfs.metacache import MetaCache, Unknown
 from cosfs.vfs.singleflight import SingleFlight
@@ -294,7 +294,7 @@ class Catalog:
         if listed is not None and listed.is_folder:
             found = listed
         mine = self.cache.own_change(path)
-        contradicts = not isinstance(mine, Unknown) and _is_folder(mine) != _is_folder(found)
+        contradicts = not isinstance(mine, Unknown) and names_folder(mine) != names_folder(found)
         if contradicts or found is None and page.cursor is not None:
             # The page may lag behind an own change, or end before the folder's place.
             found = self._find_folder(path) or stat.result()
@@ -377,10 +377,6 @@ def split_folder_metadata(metadata: Metadata) -> tuple[Metadata, Metadata]:
         Metadata(MappingProxyType(own), metadata.facts),
         Metadata(MappingProxyType(rest), {}, metadata.attributes),
     )
-
-
-def _is_folder(entry: Entry | None) -> bool:
-    return entry is not None and entry.is_folder
 
 
 def _shown(folder: str, page: ListPage) -> dict[str, Entry]:

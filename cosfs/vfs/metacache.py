@@ -35,7 +35,7 @@ from cachetools import LRUCache
 from cosfs import paths
 from cosfs.clock import Clock
 from cosfs.config import CacheOptions
-from cosfs.model import Entry, Metadata, Version
+from cosfs.model import Entry, Metadata, Version, names_folder
 from cosfs.vfs.beliefs import Beliefs, Listing
 from cosfs.vfs.overlay import OVERLAY_S, Overlay, differs, truth
 from cosfs.vfs.types import CacheUsage
@@ -450,11 +450,11 @@ class MetaCache:
         return known if change is None else change.entry
 
     def _count_folder(self, path: str, was: Entry | Unknown | None, now: Entry | None) -> None:
-        if isinstance(was, Unknown) or _is_folder(was) == _is_folder(now):
+        if isinstance(was, Unknown) or names_folder(was) == names_folder(now):
             return
         parent, name = paths.split(path)
         if name:
-            count = self._subfolders.get(parent, 0) + (1 if _is_folder(now) else -1)
+            count = self._subfolders.get(parent, 0) + (1 if names_folder(now) else -1)
             self._subfolders[parent] = max(0, count)
 
     def _learn_mark(self, folder: str, mark: Metadata | bool) -> None:
@@ -475,7 +475,3 @@ class MetaCache:
         # What was believed before must not come back with the end of the listing.
         self._entries.pop(path, None)
         listing.place(name, entry)
-
-
-def _is_folder(entry: Entry | None) -> bool:
-    return entry is not None and entry.is_folder

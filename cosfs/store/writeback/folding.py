@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from cosfs.model import Base, Entry, Metadata
+from cosfs.model import Base, Entry, Metadata, names_folder
 from cosfs.store import spelling
 from cosfs.store.writeback.journal import Journal
 from cosfs.store.writeback.operation import Kind, Operation, State
@@ -197,7 +197,7 @@ class Folding:
             self._change(last, metadata=operation.metadata, entry=entry)
             operation.state, operation.successor = State.GONE, last
             self._view.set_file(last)
-        elif last.kind is Kind.SET and not _is_folder(last.entry):
+        elif last.kind is Kind.SET and not names_folder(last.entry):
             self._change(last, metadata=operation.metadata)
             operation.state, operation.successor = State.GONE, last
             self._view.set_file(last)
@@ -308,11 +308,7 @@ class Folding:
             self._queue.again(first, second.due)
 
 
-def _is_folder(entry: Entry | None) -> bool:
-    return entry is not None and entry.is_folder
-
-
 def _is_of_folder(operation: Operation) -> bool:
     return operation.kind in (Kind.MAKE, Kind.MARK) or (
-        operation.kind is Kind.SET and _is_folder(operation.entry)
+        operation.kind is Kind.SET and names_folder(operation.entry)
     )
