@@ -423,7 +423,7 @@ class MetaCache:
     def _listing(self, folder: str) -> Listing | None:
         listing = self._listings.get(folder)
         if listing is not None and self._clock.monotonic() >= listing.until:
-            del self._listings[folder]
+            self._listings.pop(folder, None)  # may just have ended by itself
             return None
         return listing
 

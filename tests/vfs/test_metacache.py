@@ -47,6 +47,29 @@ def test_nothing_is_older_than_the_ttl_with_what_the_kernel_keeps(
     assert cache.lookup("/d/a") is UNKNOWN and cache.lookup("/x") is UNKNOWN
 
 
+@pytest.mark.parametrize("looks", range(12))
+def test_a_belief_may_end_between_any_two_looks_at_the_clock(looks: int) -> None:
+    class Ticking(FakeClock):
+        step = 0.0
+
+        def monotonic(self) -> float:
+            self.advance(self.step)
+            return super().monotonic()
+
+    clock = Ticking()
+    cache = MetaCache(CacheOptions(ttl_s=TTL), clock)
+    learn_listing(cache, "/d", a=file("1"))
+    cache.learn("/x", file("2"), cache.generation())
+    clock.advance(TTL - cache.kernel_ttl_s)
+    clock.step = 0.01
+    clock.advance(-looks * clock.step)
+    assert cache.lookup("/d/a") in (file("1"), UNKNOWN)
+    assert cache.listing("/d") in ({"a": file("1")}, None)
+    assert cache.lookup("/x") in (file("2"), UNKNOWN)
+    cache.refresh("/")
+    assert cache.lookup("/d/a") is UNKNOWN and cache.lookup("/x") is UNKNOWN
+
+
 def test_without_a_ttl_nothing_is_believed() -> None:
     cache = MetaCache(CacheOptions(ttl_s=0), FakeClock())
     assert cache.kernel_ttl_s == 0
