@@ -5,6 +5,7 @@ From below:
 * ``model``: files, folders and open descriptions as POSIX has them. Knows no cache and no store.
 * ``kernel`` (with ``lookups``, ``processes``): what Linux and libfuse make of a system call.
 * ``faults``: a store whose requests fail, lose their answers, or kill the mount, as told.
+* ``behind``: a store that makes changes later, where the calling thread makes them.
 * ``bench``: one mount on one store with its programs; picks what the numbers of a step mean.
 * ``checks``: compares mount and store with the model; the table ``ALLOWED`` says what may differ.
 * ``outcomes``: a call has ended; lets the model agree with what it may have done.

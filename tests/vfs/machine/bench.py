@@ -12,14 +12,15 @@ from typing import Literal, TypeVar
 from unittest import mock
 
 from cosfs import paths
-from cosfs.config import CacheOptions, DataOptions, ViewOptions
+from cosfs.config import CacheOptions, DataOptions, ViewOptions, WriteBackOptions
 from cosfs.store.memory import MemoryStore
 from cosfs.vfs.filesystem import FileSystem
 from cosfs.vfs.types import Caller
 from tests.fakeclock import FakeClock
-from tests.vfs.machine.faults import Inline, Watched
+from tests.vfs.machine.behind import Behind
+from tests.vfs.machine.faults import CHANGES, Inline, Trouble, Watched
 from tests.vfs.machine.kernel import Kernel, OpenFd
-from tests.vfs.machine.model import Kind, Model, Node, Open
+from tests.vfs.machine.model import SECOND, Kind, Model, Node, Open
 from tests.vfs.machine.processes import Processes
 
 T = TypeVar("T")
@@ -49,15 +50,21 @@ class Bench:
         lag_s: float = 0.0,
         page_size: int = 1000,
         excl: Literal["close", "open"] = "close",
+        delay_s: float | None = None,
     ) -> None:
+        """With ``delay_s`` changes wait so long at least, and until a step makes them."""
         self._ttl_s, self._lag_s, self._excl = ttl_s, lag_s, excl
         self.clock = FakeClock(1_700_000_000.25)
         self.store = MemoryStore(clock=self.clock, page_size=page_size, listing_lag_s=lag_s)
         self._watched = Watched(self.store, self._save_state)
+        self._delay_s = delay_s
+        self._behind: Behind | None = None
         self._processes = Processes()
         self._pids = [self._processes.start() for _ in USERS]
         self.model = Model(0o777 & ~UMASK, UID, GID)
         self._written = 0
+        #: When the step began: who waits for the store lets time pass.
+        self._began = self._now()
         self._fds: dict[int, OpenFd] = {}
         self._next_fd = 0
         self._orphans_left = 0
@@ -79,12 +86,18 @@ class Bench:
         self._exits.close()
 
     def _mount(self) -> None:
+        if self._delay_s is not None:
+            self._behind = Behind(
+                self._watched, self._state / "writeback", self.clock, self._delay_s, self._ttl_s
+            )
         self.fs = FileSystem(
-            self._watched,
+            self._behind or self._watched,
             clock=self.clock,
             cache=CacheOptions(ttl_s=self._ttl_s),
             view=ViewOptions(uid=UID, gid=GID, umask=UMASK),
-            data=DataOptions(parallel=1, memory_bytes=256, excl=self._excl),
+            data=DataOptions(
+                parallel=1, memory_bytes=256, excl=self._excl, write_back=self._write_back()
+            ),
             spool_dir=self._state,
             journal_file=self._state / "journal.sqlite",
         )
@@ -93,8 +106,13 @@ class Bench:
             self.fs.start()
         self.kernel = Kernel(self.fs, self.clock)
 
+    def _write_back(self) -> WriteBackOptions:
+        return WriteBackOptions("off" if self._behind is None else "on")
+
     def _bury(self) -> None:
         """Close what a killed mount had open on this machine."""
+        if self._behind is not None:
+            self._behind.bury()
         self.fs._journal.close()
         for descriptor in list(self.fs._files._descriptors._open.values()):
             descriptor.file.close()
@@ -109,15 +127,21 @@ class Bench:
     def _step(self) -> Iterator[Step]:
         """Do one thing; then the store holds what it must."""
         before = self.model.all()
+        self._began = self._now()
+        self._done.clear()
         self._watched.done.clear()
         self._watched.hits.clear()
         try:
             yield Step(self)
         finally:
             trouble = self._watched.trouble
-            if trouble is not None and trouble.is_over():
+            if trouble is not None and not self._may_wait(trouble) and trouble.is_over():
                 self._watched.trouble = None
         self._end_step(before)
+
+    def _may_wait(self, trouble: Trouble) -> bool:
+        """Tell whether trouble with changes has not begun, as none is made yet."""
+        return self._behind is not None and trouble.methods == CHANGES and not trouble.seen
 
     def _end_step(self, before: dict[str, Node]) -> None:
         """Check what must hold after every step; ``before``: what was where when it began."""
@@ -133,11 +157,21 @@ class Bench:
             return error.errno, None
 
     def _written_paths(self) -> set[str]:
-        return {touched[0] for method, touched in self._watched.done if method == "write_file"}
+        return {touched[0] for method, touched in self._done if method == "write_file"}
+
+    @property
+    def _done(self) -> list[tuple[str, tuple[str, ...]]]:
+        """What the mount has asked its store for in this step, and got."""
+        return (self._behind or self._watched).done
+
+    @property
+    def _holder(self) -> Behind | MemoryStore:
+        """What tells what is stored, or will be once what waits is made."""
+        return self._behind or self.store
 
     def _held(self, path: str) -> bytes | None:
         """Return the content that the store has at a path."""
-        return self.store.files().get(path)
+        return self._holder.files().get(path)
 
     # -- what is open --------------------------------------------------------------------------
 
@@ -204,6 +238,11 @@ class Bench:
 
     def _now(self) -> int:
         return self.clock.wall_ns()
+
+    def _seconds(self) -> set[int]:
+        """Return the seconds in which this step may have stored something."""
+        first, last = self._began // SECOND, self._now() // SECOND
+        return {second * SECOND for second in range(first, last + 1)}
 
     def _text(self, size: int) -> bytes:
         """Return bytes that nobody has written before, if they are not very few."""

@@ -176,7 +176,7 @@ class Checks(Bench):
 
     def _check_store(self) -> None:
         """The store holds what it must, and nothing that no program wrote."""
-        raw = self.store.files()
+        raw = self._holder.files()
         for path, node in self.model.all().items():
             held = raw.pop(path, None)
             if node.is_folder:
@@ -190,7 +190,7 @@ class Checks(Bench):
         left = sorted(raw.keys() - orphans)
         assert not left, f"{left}: stored, though no program has such files"
         folders = {path for path, node in self.model.all().items() if node.is_folder}
-        stored = {paths.ROOT, *self.store.folders()}
+        stored = {paths.ROOT, *self._holder.folders()}
         assert folders == stored, f"folders: {sorted(stored)} instead of {sorted(folders)}"
 
     def _check_attributes(self, path: str, node: Node) -> None:
@@ -205,13 +205,14 @@ class Checks(Bench):
         self, path: str, node: Node
     ) -> tuple[int, int, int, dict[str, bytes], int | None]:
         """Return mode, owner, group, attributes and time of change as the store holds them."""
-        with self.store.unseen():
+        holder = self._holder
+        with holder.unseen():
             if node.is_folder:
-                held = self.store.marks().get(path, Metadata())
-                own = self.store.stat_folder(path).metadata or Metadata()
+                held = holder.marks().get(path, Metadata())
+                own = holder.stat_folder(path).metadata or Metadata()
                 properties = {**held.properties, **own.properties}
             else:
-                held = self.store.stat_file(path).metadata or Metadata()
+                held = holder.stat_file(path).metadata or Metadata()
                 properties = dict(held.properties)
         given, default = held.attributes, (0o777 if node.is_folder else 0o666) & ~UMASK
         return (

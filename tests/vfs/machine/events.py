@@ -9,6 +9,7 @@ from typing import Any
 
 from cosfs import paths
 from cosfs.model import Attributes, BytesSource, Metadata
+from cosfs.store.writeback.sender import may_pass
 from tests.vfs.machine.bench import GID, UID, UMASK
 from tests.vfs.machine.faults import CHANGES, ERRORS, LOOKS, LOST, Killed, Trouble
 from tests.vfs.machine.files import Files
@@ -46,11 +47,22 @@ class Events(Files):
             if failures:
                 keeper._not_before = self.clock.monotonic() + 5
 
+    def make(self, changes: int) -> None:
+        """Let some of the changes that wait be made."""
+        assert self._behind is not None
+        with self._step():
+            for _ in range(changes):
+                if not self._behind.make():
+                    break
+
     # -- bad luck ------------------------------------------------------------------------------
 
     def trouble(self, changes: int, nth: int, error: int, lasting: int) -> None:
         """Let requests of the next step fail before anything is done."""
+        # What the server refuses for good is kept beside, and undone: other tests have that.
         kind, number = ERRORS[error]
+        if changes and self._behind is not None and not may_pass(kind("")):
+            return
         methods = CHANGES if changes else LOOKS
         self._watched.trouble = Trouble(methods, nth, kind, number, lasting=bool(lasting))
 
@@ -183,7 +195,7 @@ class Events(Files):
         """Kill the mount: what is not stored is lost, but no attribute of what is stored."""
         self._watched.trouble = None
         self._bury()
-        self._lose_opens()
+        self._lose_opens(self._now())
         self._mount_again()
 
     def _stop(self, *, offline: bool) -> None:
@@ -210,14 +222,14 @@ class Events(Files):
                 self._check_attributes(path, node)
         self._drop_opens()
 
-    def _lose_opens(self) -> None:
+    def _lose_opens(self, killed_at: int) -> None:
         """Nothing is open any more, and what was not stored is lost."""
         self._orphans_left += len(self._removed())
         # One that lost its name a moment ago may have been about to be replaced.
         self._nameless += [
             node
             for node in self._removed()
-            if node.misplaced or self._now() - node.removed_at < SECOND // 2
+            if node.misplaced or killed_at - node.removed_at < SECOND // 2
         ]
         self._drop_opens()
         for path, node in self.model.all().items():
@@ -244,6 +256,8 @@ class Events(Files):
         self._nameless.clear()
         self._orphans_left = 0
         for node in self.model.all().values():
+            # Its time may be that of a change which is not made yet.
+            node.is_inherited = self._behind is not None
             if node.is_folder:
                 node.mtimes = set(node.later) if node.mtime_is_set else set()
             elif node.mtimes:
@@ -257,6 +271,7 @@ class Events(Files):
         self._saved_state.rename(self._state)
         self._watched.is_dead = False
         self._fds.clear()
+        killed_at = self._now()
         self.clock.advance(self._lag_s)
         self._mount()
         self.clock.advance(self._lag_s)
@@ -266,7 +281,7 @@ class Events(Files):
         for model in (before, self.model):
             self.model = model
             try:
-                self._lose_opens()
+                self._lose_opens(killed_at)
                 self._begin_anew()
                 kept = self.fs._files.pending.all()
                 self.model.pending = [self._kept_as(one, pending) for one in kept]

@@ -50,6 +50,8 @@ class Node:
     exclusive: bool = False
     #: Times that the next mount may show instead of those of this one.
     later: set[int] = field(default_factory=set)
+    #: Waits to be stored since the mount before: its time is that of its store.
+    is_inherited: bool = False
     #: A program has set the time: no mount may show another.
     mtime_is_set: bool = False
     #: The last attempt to store the content failed, and it was not changed since.

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from cosfs import paths
 from tests.vfs.machine.checks import Checks
-from tests.vfs.machine.model import SECOND, Model, Node, Refused
+from tests.vfs.machine.model import Model, Node, Refused
 
 T = TypeVar("T")
 
@@ -136,8 +136,10 @@ class Outcomes(Checks):
     def _end_step(self, before: dict[str, Node]) -> None:
         self.model.expire(self._now())
         self._note_stores(before)
+        self._note_made()
         self._check_store()
         self._check_pending()
+        assert self._behind is None or not self._behind.refused(), self._behind.refused()
 
     def _note_stores(self, before: dict[str, Node]) -> None:
         """Believe what was seen to be stored; ``before``: what was where when the step began."""
@@ -151,10 +153,22 @@ class Outcomes(Checks):
                 if node in now and not node.overtaken and self._held(now[node]) == node.data:
                     self._is_stored(node)
                     if not node.mtime_is_set:
-                        node.later.add(self._now() // SECOND * SECOND)
+                        node.later |= self._seconds()
             for node, name in self.model.overtaken().items():
                 if name == path and node.dirty and self._held(path) == node.data:
                     self._wins(node, path)
+
+    def _note_made(self) -> None:
+        """The next mount may show when a waiting change was made."""
+        if self._behind is None or not self._watched.done:
+            return
+        for node in self.model.all().values():
+            if node.mtime_is_set:
+                continue
+            if not node.is_folder:
+                node.later |= self._seconds()
+            if node.is_inherited and node.mtimes:
+                node.mtimes |= self._seconds()
 
     def _wins(self, node: Node, path: str) -> None:
         """A file is stored over what somebody else has made of its name."""

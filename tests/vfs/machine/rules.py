@@ -8,6 +8,9 @@ from typing import Any
 from tests.vfs.machine.bench import IN_FOLDER, NONSENSE, THERE, USERS
 from tests.vfs.machine.files import HOW
 
+#: How often each thing happens beside the others, and what its arguments may be.
+Rules = Mapping[str, tuple[int, Mapping[str, Sequence[Any]]]]
+
 #: What mounts there are.
 MOUNTS: Mapping[str, Sequence[Any]] = {
     "ttl_s": (60.0, 0.0),
@@ -24,8 +27,8 @@ NEW = range(THERE.start + 2)
 OLD = range(IN_FOLDER.stop - 4, THERE.stop + len(NONSENSE))
 ANY = range(THERE.stop)
 
-#: Each thing that can happen, how often beside the others, and what its arguments may be.
-RULES: Mapping[str, tuple[int, Mapping[str, Sequence[Any]]]] = {
+#: All that can happen.
+RULES: Rules = {
     "mkdir": (6, {"path": NEW, "mode": FEW, "who": WHO}),
     "rmdir": (2, {"path": OLD}),
     "unlink": (4, {"path": OLD}),
@@ -68,4 +71,12 @@ RULES: Mapping[str, tuple[int, Mapping[str, Sequence[Any]]]] = {
     "kill_at": (2, {"changes": range(2), "nth": (1, 2, 3), "after": range(2)}),
     "remount": (1, {"offline": range(2)}),
     "kill": (1, {}),
+}
+
+#: With a store that makes changes later: so long at least.
+MOUNTS_BEHIND: Mapping[str, Sequence[Any]] = {**MOUNTS, "delay_s": (0.0, 2.0)}
+#: What happens there: nobody else changes anything.
+RULES_BEHIND: Rules = {
+    "make": (8, {"changes": (1, 2, 5, 1000)}),
+    **{name: rule for name, rule in RULES.items() if not name.endswith("_elsewhere")},
 }
