@@ -6,7 +6,7 @@ import logging
 import os
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
@@ -46,22 +46,37 @@ class _Recorder(logging.Handler):
         self.records.append(record)
 
 
-@pytest.fixture(autouse=True)
-def expect_log() -> Iterator[Callable[[str], None]]:
-    """Fail the test for every line of WARNING or above that ``cosfs`` logs.
+class ExpectLog:
+    """What a test says of the lines that are logged."""
 
-    ``expect_log(regex)`` in a test says that such lines are right; at least one must come.
+    def __init__(self) -> None:
+        self.due: list[re.Pattern[str]] = []
+        self.right: list[re.Pattern[str]] = []
+
+    def __call__(self, pattern: str, *, must_come: bool = True) -> None:
+        """Say that lines with this are right; at least one has to come, if it ``must_come``."""
+        regex = re.compile(pattern)
+        self.right.append(regex)
+        if must_come:
+            self.due.append(regex)
+
+
+@pytest.fixture(autouse=True)
+def expect_log() -> Iterator[ExpectLog]:
+    """Fail the test for every line of WARNING or above that ``cosfs`` logs and it does not expect.
+
+    ``expect_log(regex)`` in a test says that such lines are right, and that at least one comes.
     """
-    recorder, expected = _Recorder(), list[re.Pattern[str]]()
+    recorder, expected = _Recorder(), ExpectLog()
     logger = logging.getLogger("cosfs")
     logger.addHandler(recorder)
     try:
-        yield lambda pattern: expected.append(re.compile(pattern))
+        yield expected
     finally:
         logger.removeHandler(recorder)
     lines = [f"{r.levelname} {r.name}: {r.getMessage()}" for r in recorder.records]
-    unexpected = [line for line in lines if not any(regex.search(line) for regex in expected)]
-    missing = [regex.pattern for regex in expected if not any(map(regex.search, lines))]
+    unexpected = [line for line in lines if not any(regex.search(line) for regex in expected.right)]
+    missing = [regex.pattern for regex in expected.due if not any(map(regex.search, lines))]
     assert not unexpected, "unexpected log lines (see expect_log)"
     assert not missing, "expected log lines did not come"
 

@@ -11,6 +11,7 @@ from hypothesis import seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
+from tests.conftest import ExpectLog
 from tests.vfs.machine.rules import MOUNTS, MOUNTS_BEHIND, RULES, RULES_BEHIND, Rules
 from tests.vfs.machine.world import World
 
@@ -84,15 +85,16 @@ def _run(machine: type[Machine], number: int, *, examples: int, steps: int) -> N
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("machine, examples", [(AT_ONCE, 100), (LATER, 44)], ids=KINDS)
 def test_a_few_steps(
-    machine: type[Machine], examples: int, expect_log: Callable[[str], None]
+    machine: type[Machine], examples: int, expect_log: ExpectLog
 ) -> None:
-    expect_log(EXPECTED)
+    # Which steps a seed means depends on what is imported.
+    expect_log(EXPECTED, must_come=False)
     _run(machine, 1, examples=examples, steps=50)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(4 * 3600)
 @pytest.mark.parametrize("machine", [AT_ONCE, LATER], ids=KINDS)
-def test_a_million_steps(machine: type[Machine], expect_log: Callable[[str], None]) -> None:
+def test_a_million_steps(machine: type[Machine], expect_log: ExpectLog) -> None:
     expect_log(EXPECTED)
     _run(machine, random.randrange(2**32), examples=10_000, steps=100)
