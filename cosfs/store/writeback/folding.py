@@ -93,8 +93,12 @@ class Folding:
         if last is not None and last.kind is Kind.WRITE and last.is_open_to_change:
             self._rewrite(last, operation)
         elif last is not None and last.kind is Kind.DELETE and last.is_open_to_change:
-            # The server has what was to be deleted: it is replaced instead.
-            operation.base, operation.exclusive = None, False
+            # The server has what was to be deleted: it is replaced instead. Who makes a name that
+            # nobody else may make replaces nothing but that.
+            known = last.base if last.base is not None and last.base.entry is not None else None
+            if known is not None:
+                known = replace(known, is_needed=operation.exclusive)
+            operation.base, operation.exclusive = known, False
             self._exchange([last], [operation])
         else:
             self._exchange([], [operation])
