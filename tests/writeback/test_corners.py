@@ -305,3 +305,36 @@ def test_a_listing_shows_the_file_that_took_a_folders_name(tmp_path: Path) -> No
     put(store, "/d", b"a file")
     assert not store.list_page("/").entries["d"].is_folder
     store.close()
+
+
+def test_a_listing_of_files_whose_attributes_wait_costs_no_look_at_each(tmp_path: Path) -> None:
+    clock, server = FakeClock(), MemoryStore()
+    for name in "abc":
+        put(server, f"/{name}", name.encode())
+    store = behind(server, tmp_path, clock)
+    private = Metadata(attributes=Attributes(mode=0o100600))
+    for name in "abc":
+        store.set_metadata(f"/{name}", server.stat_file(f"/{name}"), private)
+    put(server, "/b", b"of somebody else")
+    server.requests.clear()
+    assert {name: one.size for name, one in store.list_page("/").entries.items()} == {
+        "a": 1, "b": 16, "c": 1,
+    }  # fmt: skip
+    assert +server.requests == {"list_page": 1}
+    store.close()
+
+
+def test_a_listing_that_lags_shows_no_old_version_of_a_file_whose_attributes_wait(
+    tmp_path: Path,
+) -> None:
+    clock = FakeClock()
+    server = MemoryStore(clock=clock, listing_lag_s=5.0)
+    put(server, "/a", b"old")
+    clock.advance(10)
+    store = behind(server, tmp_path, clock)
+    put(store, "/a", b"of late", Base(store.stat_file("/a")))
+    finish(store)
+    private = Metadata(attributes=Attributes(mode=0o100600))
+    store.set_metadata("/a", store.stat_file("/a"), private)
+    assert store.list_page("/").entries["a"].size == 7
+    store.close()

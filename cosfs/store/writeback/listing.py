@@ -92,6 +92,10 @@ class Listings:
         is_last = page.cursor is None
         for name, known in local.items():
             is_removed = name in removed
+            if isinstance(known, Node) and self._is_as_listed(
+                known, paths.join(folder, name), entries.get(name), made.get(name)
+            ):
+                continue
             self._lay(folder, name, known, entries, is_removed=is_removed, is_last=is_last)
         if page.cursor is None:
             self._add_unseen(folder, entries, late, begun, unseen)
@@ -101,6 +105,13 @@ class Listings:
         if is_marked is not None and MARKER_NAME.startswith(prefix):
             marked = is_marked and (page.marked or page.cursor is None)
         return ListPage(MappingProxyType(entries), page.cursor, marked)
+
+    @staticmethod
+    def _is_as_listed(node: Node, path: str, listed: Entry | None, made: Made | None) -> bool:
+        """Tell whether a page shows a file, of which nothing but metadata waits, as it is."""
+        if listed is None or listed.is_folder or node.content or node.places != (path,):
+            return False
+        return made is None or _is_same(listed, made.entry)
 
     def _lay(
         self,
