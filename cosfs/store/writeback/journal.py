@@ -38,21 +38,32 @@ class Journal:
         self._is_together = False
         #: Rows of what was made, which could not be dropped.
         self._overdue: set[int] = set()
-        self._database = sqlite3.connect(
+        with _reading(self._file):
+            self._database = self._opened(is_synced=is_synced)
+
+    def _opened(self, *, is_synced: bool) -> sqlite3.Connection:
+        database = sqlite3.connect(
             self._file, check_same_thread=False, isolation_level=None, cached_statements=16
         )
-        self._database.execute("PRAGMA journal_mode = WAL")
-        self._database.execute(f"PRAGMA synchronous = {'FULL' if is_synced else 'NORMAL'}")
-        self._database.execute(
-            "CREATE TABLE IF NOT EXISTS operations (seq INTEGER PRIMARY KEY, record TEXT NOT NULL)"
-        )
-        self._database.execute("CREATE TABLE IF NOT EXISTS staged (place BLOB PRIMARY KEY)")
-        self._database.execute(f"PRAGMA user_version = {FORMAT}")
+        try:
+            database.execute("PRAGMA journal_mode = WAL")
+            database.execute(f"PRAGMA synchronous = {'FULL' if is_synced else 'NORMAL'}")
+            database.execute(
+                "CREATE TABLE IF NOT EXISTS operations"
+                " (seq INTEGER PRIMARY KEY, record TEXT NOT NULL)"
+            )
+            database.execute("CREATE TABLE IF NOT EXISTS staged (place BLOB PRIMARY KEY)")
+            database.execute(f"PRAGMA user_version = {FORMAT}")
+        except sqlite3.Error:
+            database.close()
+            raise
+        return database
 
     def all(self) -> list[Operation]:
-        """Return the operations in their order."""
-        rows = self._database.execute("SELECT seq, record FROM operations ORDER BY seq")
-        return [Operation.of_record(seq, record) for seq, record in rows]
+        """Return the operations in their order. Raises ``ConfigError``."""
+        with _reading(self._file):
+            rows = self._database.execute("SELECT seq, record FROM operations ORDER BY seq")
+            return [Operation.of_record(seq, record) for seq, record in rows]
 
     def put(self, operation: Operation) -> None:
         """Write down an operation, or what has become of it. Raises ``NoSpace``."""
@@ -81,8 +92,10 @@ class Journal:
         self._change(operation.path, "DELETE FROM operations WHERE seq = ?", operation.seq)
 
     def staged(self) -> list[str]:
-        """Return where content may lie that was never whole."""
-        return [os.fsdecode(place) for (place,) in self._database.execute("SELECT * FROM staged")]
+        """Return where content may lie that was never whole. Raises ``ConfigError``."""
+        with _reading(self._file):
+            places = self._database.execute("SELECT * FROM staged")
+            return [os.fsdecode(place) for (place,) in places]
 
     def stage(self, place: str) -> None:
         """Note that content is being put together at ``place``."""
@@ -158,16 +171,29 @@ def _check(file: Path) -> None:
             " mount this bucket on this mount point once with -o writeback, and unmount it with"
             " cosfs umount"
         )
-    database = sqlite3.connect(f"file:{quote(str(file))}?mode=ro", uri=True)
-    try:
-        (found,) = database.execute("PRAGMA user_version").fetchone()
-    except sqlite3.DatabaseError as error:
-        raise ConfigError(f"the queue {file} cannot be read: {error}") from error
-    finally:
-        database.close()
+    with _reading(file):
+        database = sqlite3.connect(f"file:{quote(str(file))}?mode=ro", uri=True)
+        try:
+            (found,) = database.execute("PRAGMA user_version").fetchone()
+        finally:
+            database.close()
     if found not in (0, FORMAT):
         raise ConfigError(
             f"what waits to be stored in {file.parent} was written by another version of cosfs"
             f" (format {found}, this one reads {FORMAT}): mount this bucket on this mount point"
             " with that version and -o writeback, and unmount it with cosfs umount"
         )
+
+
+@contextmanager
+def _reading(file: Path) -> Iterator[None]:
+    """Tell who begins what is wrong with the queue, and what can be done."""
+    try:
+        yield
+    except (sqlite3.Error, LookupError, TypeError, ValueError) as error:
+        raise ConfigError(
+            f"the queue {file} cannot be read or written: {error}. If its disk is full or"
+            " read-only, or another program has it open, put that right and mount again; if it is"
+            f" damaged, move {file.parent} elsewhere: the contents that were to be stored are in"
+            " its folder content"
+        ) from error
