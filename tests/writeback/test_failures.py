@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from cosfs.errors import ConnectFailed, NoSpace, ObjectChanged, QuotaExceeded
-from cosfs.model import Base
+from cosfs.errors import (
+    ConfigError,
+    ConnectFailed,
+    NoSpace,
+    ObjectChanged,
+    QuotaExceeded,
+    StoreError,
+)
+from cosfs.model import Base, BytesSource, Metadata, Scope
 from cosfs.store.faulty import Fault, FaultPlan, FaultyStore
 from cosfs.store.memory import MemoryStore
 from cosfs.store.writeback import leftover
@@ -196,3 +204,87 @@ def test_who_waits_is_not_held_back_with_what_nobody_waits_for(tmp_path: Path) -
     waits.join()
     assert set(server.files()) == {"/new"}
     store.close()
+
+
+def test_a_new_file_over_a_removal_replaces_nothing_of_somebody_else(
+    tmp_path: Path, expect_log: ExpectLog
+) -> None:
+    expect_log("not stored: write of '/exclusive': somebody else replaced")
+    clock, server = FakeClock(), MemoryStore()
+    store = behind(server, tmp_path, clock)
+    for path in ("/exclusive", "/blind", "/untouched"):
+        put(server, path, b"old")
+        store.delete_file(path, base=Base(store.stat_file(path)))
+        store.write_file(
+            path,
+            BytesSource(b"new"),
+            metadata=Metadata(),
+            create_only=path != "/blind",
+            base=Base(),
+        )
+    put(server, "/exclusive", b"theirs")
+    put(server, "/blind", b"theirs")
+    clock.advance(61)
+    finish(store)
+    # Who opened it with O_EXCL was told that nobody else has made it; who did not, wins.
+    assert server.files() == {"/exclusive": b"theirs", "/blind": b"new", "/untouched": b"new"}
+    assert [one.path for one in leftover.left_over(store)] == ["/exclusive"]
+    store.close()
+
+
+def test_a_barrier_tells_of_names_that_were_refused_before(
+    tmp_path: Path, expect_log: ExpectLog
+) -> None:
+    expect_log("not stored: (delete|move) of '/d/[am]'")
+    clock, server = FakeClock(), MemoryStore()
+    store = behind(server, tmp_path, clock)
+    for path in ("/d/a", "/d/m"):
+        put(server, path, b"old")
+    store.delete_file("/d/a", base=Base(store.stat_file("/d/a")))
+    store.move_file("/d/m", "/e", overwrite=True, base=Base(store.stat_file("/d/m")))
+    for path in ("/d/a", "/d/m"):
+        put(server, path, b"theirs")
+    clock.advance(61)
+    finish(store)
+    # A program's barrier says so once, as an fsync of a disk does ...
+    for path, scope in (("/e", Scope.NAME), ("/d", Scope.FOLDER)):
+        with pytest.raises(ObjectChanged):
+            store.settle(path, scope)
+        store.settle(path, scope)
+    # ... and a person is told until it is decided, also after a restart.
+    store.backlog.close()
+    store = behind(server, tmp_path, clock)
+    for path in ("/d", "/", "/d/a", "/e"):
+        with pytest.raises(StoreError, match="somebody else replaced"):
+            store.settle(path, Scope.TREE)
+    store.settle("/f", Scope.TREE)
+    leftover.drop(store, ["/d/a", "/d/m"])
+    store.settle("/", Scope.TREE)
+    store.close()
+
+
+def test_a_queue_that_cannot_be_read_says_what_to_do(tmp_path: Path) -> None:
+    store = behind(MemoryStore(), tmp_path)
+    put(store, "/f", b"1")
+    store.backlog._journal._database.execute("UPDATE operations SET record = '{\"kind\": 1}'")
+    store.backlog.close()
+    with pytest.raises(ConfigError, match="cannot be read or written: .* move "):
+        behind(MemoryStore(), tmp_path)
+    file = tmp_path / "queue.sqlite"
+    for name in ("queue.sqlite-wal", "queue.sqlite-shm"):
+        (tmp_path / name).unlink(missing_ok=True)
+    for damage in (b"SQLite format 3\0" + bytes(4096), b"no database at all" * 300):
+        file.write_bytes(damage)
+        with pytest.raises(ConfigError, match="cannot be read or written: .* move "):
+            behind(MemoryStore(), tmp_path)
+    file.unlink()
+    file.mkdir()
+    with pytest.raises(ConfigError, match="cannot be read or written: .* move "):
+        behind(MemoryStore(), tmp_path)
+    file.rmdir()
+    with sqlite3.connect(file) as other:
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("CREATE TABLE held (by TEXT)")
+        with pytest.raises(ConfigError, match="cannot be read or written: .* move "):
+            behind(MemoryStore(), tmp_path)
+    other.close()

@@ -24,6 +24,7 @@ from cosfs.store.writeback.content import ContentFolder, sync
 from cosfs.store.writeback.folding import Folding
 from cosfs.store.writeback.journal import Journal
 from cosfs.store.writeback.operation import Kind, Operation, State
+from cosfs.store.writeback.outage import LONGEST_PAUSE_S, Outage
 from cosfs.store.writeback.queue import Queue
 from cosfs.store.writeback.recent import Recent
 from cosfs.store.writeback.sender import may_pass
@@ -35,10 +36,6 @@ log = logging.getLogger(__name__)
 #: is made once there was a pause of so long, or at the latest so much after its time.
 _QUIET_S: Final = 0.1
 _HELD_BACK_S: Final = 5.0
-
-#: Pauses between attempts while the server is away.
-_FIRST_PAUSE_S: Final = 1.0
-_LONGEST_PAUSE_S: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +89,8 @@ class Backlog:
         self._is_ending = False
         self._is_closed = False
         self._has_timekeeper = False
-        self._away: CosfsError | None = None
-        self._outages = 0
-        self._pause_s = _FIRST_PAUSE_S
-        self._not_before = 0.0
+        self._outage = Outage(clock)
         self._last_added = 0.0
-        self._is_probing = False
         #: Made so far, for those who look for progress.
         self.made = 0
         with self.lock:
@@ -214,14 +207,14 @@ class Backlog:
 
     def _next(self) -> Operation | None:
         now = self._clock.monotonic()
-        if self._away is not None and (self._is_probing or now < self._not_before):
+        if self._outage.hinders():
             return None
         due = self._next_time()
         if due is None or due > now:
             return None
         operation = self._queue.take(now)
         if operation is not None:
-            self._is_probing = self._away is not None
+            self._outage.begin_attempt()
         return operation
 
     def _next_time(self) -> float | None:
@@ -235,11 +228,11 @@ class Backlog:
     def _wait_for_work(self) -> None:
         """Wait for a notice; one thread of those that wait looks at the time too."""
         due = self._next_time()
-        if due is None or self._has_timekeeper or self._is_probing:
+        if due is None or self._has_timekeeper or self._outage.is_probing:
             self._work.wait()
             return
-        if self._away is not None:
-            due = max(due, self._not_before)
+        if self._outage.error is not None:
+            due = max(due, self._outage.not_before)
         self._has_timekeeper = True
         try:
             self._work.wait(max(due - self._clock.monotonic(), 0.0))
@@ -249,7 +242,7 @@ class Backlog:
     def made_it(self, operation: Operation) -> None:
         """Note that a change was made: its row goes, then its content."""
         with self.lock:
-            self._answered()
+            self._outage.is_over(len(self._queue))
             try:
                 self._journal.made(operation)
             except FsError as error:
@@ -268,30 +261,13 @@ class Backlog:
         with self.lock:
             operation.error = error
             if may_pass(error):
-                self._note_away(error)
+                self._outage.goes_on(error)
                 self.view.not_sure(operation)
                 self._queue.again(operation, self._clock.monotonic())
             else:
-                self._answered()
+                self._outage.is_over(len(self._queue))
                 self._refuse(operation, error)
             self._notify()
-
-    def _note_away(self, error: CosfsError) -> None:
-        if self._away is None:
-            log.warning("what waits to be stored is tried again and again: %s", error)
-            self._pause_s = _FIRST_PAUSE_S
-        else:
-            self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
-        self._away = error
-        self._outages += 1
-        self._is_probing = False
-        self._not_before = self._clock.monotonic() + self._pause_s
-
-    def _answered(self) -> None:
-        if self._away is not None:
-            log.info("the server answers again: %d changes wait", len(self._queue))
-        self._away = None
-        self._is_probing = False
 
     def _refuse(self, operation: Operation, error: CosfsError) -> None:
         operation.refusal = _reason_of(error)
@@ -319,7 +295,7 @@ class Backlog:
             if operation.state is State.STARTED:
                 # What waits for it must not go without it: it is refused once there is room.
                 operation.refusal, operation.is_conflict = "", False
-                self._queue.again(operation, self._clock.monotonic() + _LONGEST_PAUSE_S)
+                self._queue.again(operation, self._clock.monotonic() + LONGEST_PAUSE_S)
             raise
 
     def _notify(self) -> None:
@@ -329,20 +305,30 @@ class Backlog:
     # -- waiting -----------------------------------------------------------------------------
 
     def settle(self, path: str, scope: Scope) -> None:
-        """Return once everything that touches ``path`` was made. Raises what stands in its way."""
+        """Return once everything that touches ``path`` was made. Raises what stands in its way.
+
+        Of names that were refused before, a program is told once, and who asks for a tree always.
+        """
         with self.lock:
             targets = self._queue.touching(path, scope)
-            outages = self._outages
+            failures = self._outage.failures
             self._press(targets)
             for operation in targets:
-                self._wait_for(operation, outages)
+                self._wait_for(operation, failures)
+            untold = [one for one in self._refused.values() if one.touches(path, scope)]
+            if scope is not Scope.TREE:
+                untold = [one for one in untold if not one.is_told]
+            for refused in untold:
+                refused.is_told = True
+            for refused in untold:
+                self._wait_for(refused, failures)
 
     def await_end(self, operation: Operation) -> None:
         """Return once a change was made. Raises what stands in its way."""
         with self.lock:
-            self._wait_for(operation, self._outages)
+            self._wait_for(operation, self._outage.failures)
 
-    def _wait_for(self, operation: Operation, outages: int) -> None:
+    def _wait_for(self, operation: Operation, failures: int) -> None:
         while True:
             while operation.state is State.GONE and operation.successor is not None:
                 operation = operation.successor
@@ -350,9 +336,10 @@ class Backlog:
             if operation.state is State.GONE:
                 return
             if operation.state is State.FAILED:
+                operation.is_told = True
                 raise operation.error or StoreError(operation.refusal, path=operation.path)
-            if self._outages != outages and self._away is not None:
-                raise self._away
+            if self._outage.failures != failures and self._outage.error is not None:
+                raise self._outage.error
             self._progress.wait()
 
     def has_moved(self, path: str, node: Node, places: tuple[str, ...]) -> bool:
@@ -387,9 +374,9 @@ class Backlog:
 
     def _press(self, operations: list[Operation]) -> None:
         self._queue.press(operations)
-        if self._away is not None:
+        if self._outage.error is not None:
             # Somebody waits: ask at once whether the server is back.
-            self._not_before = self._clock.monotonic()
+            self._outage.ask_at_once()
         self._work.notify_all()
 
     def _press_all(self) -> None:
@@ -421,7 +408,7 @@ class Backlog:
                 limit=self._options.size_bytes,
                 oldest_s=0.0 if oldest is None else max(0.0, self._clock.wall() - oldest),
                 failed=len(self._queue) - len(waiting) + len(self._refused),
-                away="" if self._away is None else _reason_of(self._away),
+                away="" if self._outage.error is None else _reason_of(self._outage.error),
             )
 
     def waiting(self) -> list[Operation]:

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+from cosfs import paths
 from cosfs.errors import CosfsError
 from cosfs.model import Attributes, Base, Entry
 from cosfs.model import Kind as EntryKind
-from cosfs.model import Metadata
+from cosfs.model import Metadata, Scope
 
 
 class Kind(enum.Enum):
@@ -72,6 +73,8 @@ class Operation:
     is_replayed: bool = False
     #: Somebody waits for it: it is not held back.
     is_pressed: bool = False
+    #: A program that waited for it was told that it was refused.
+    is_told: bool = False
     due: float = 0.0
     error: CosfsError | None = None
     waits_for: set[Operation] = field(default_factory=set)
@@ -82,6 +85,15 @@ class Operation:
     @property
     def paths(self) -> tuple[str, ...]:
         return (self.path, self.new) if self.kind is Kind.MOVE else (self.path,)
+
+    def touches(self, path: str, scope: Scope) -> bool:
+        """Tell whether one of its paths is ``path``, or what the scope includes."""
+        return any(
+            one == path
+            or (scope is Scope.FOLDER and paths.parent(one) == path)
+            or (scope is Scope.TREE and paths.is_inside(one, path))
+            for one in self.paths
+        )
 
     @property
     def covers_below(self) -> bool:
