@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import Any
 
 import pytest
@@ -30,42 +31,61 @@ class Machine(RuleBasedStateMachine):
     """What can happen, in any order."""
 
     world: World | None = None
+    #: What happens often stands there as many times.
+    names: st.SearchStrategy[str]
+    #: What a step can be, by its name. All arguments are one choice: each costs as much as a step.
+    choices: Mapping[str, st.SearchStrategy[tuple[str, dict[str, Any]]]]
+    #: What does not happen this time.
+    never: set[str]
 
     def teardown(self) -> None:
         if self.world is not None:
             self.world.drop() if self.failed else self.world.end()
 
 
+@st.composite
+def _steps(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
+    """Return what happens next: its name and its arguments."""
+    machine = draw(st.runner())
+    while (name := draw(machine.names)) in machine.never:
+        pass
+    return draw(machine.choices[name])
+
+
 def _machine(mounts: Mapping[str, Sequence[Any]], rules: Rules) -> type[Machine]:
-    @initialize(**_any_of(mounts))
-    def mount(self: Machine, **options: Any) -> None:
+    never = st.sets(st.sampled_from(sorted(rules)), max_size=len(rules) // 2)
+    options = {key: st.sampled_from(list(domain)) for key, domain in mounts.items()}
+
+    @initialize(never=never, **options)
+    def mount(self: Machine, never: set[str], **options: Any) -> None:
         self.world = World(**options)
+        self.never = never
         self.failed = False
 
-    # What happens often has as many rules.
-    steps = {
-        f"{name}_{number}": rule(**_any_of(args))(_step(name, number))
-        for name, (often, args) in rules.items()
-        for number in range(often)
-    }
-    return type("Machine", (Machine,), {"mount": mount, **steps})
-
-
-def _any_of(domains: Mapping[str, Sequence[Any]]) -> dict[str, st.SearchStrategy[Any]]:
-    return {key: st.sampled_from(list(domain)) for key, domain in domains.items()}
-
-
-def _step(name: str, number: int) -> Callable[..., None]:
-    def step(self: Machine, **args: Any) -> None:
+    @rule(what=_steps())
+    def step(self: Machine, what: tuple[str, dict[str, Any]]) -> None:
         assert self.world is not None
         try:
-            self.world.do(name, args)
+            self.world.do(*what)
         except BaseException:
             self.failed = True
             raise
 
-    step.__name__ = name if number == 0 else f"{name}_{number}"
-    return step
+    parts = {
+        "mount": mount,
+        "step": step,
+        "names": st.sampled_from([name for name, (often, _) in rules.items() for _ in range(often)]),
+        "choices": {name: _choices(name, args) for name, (_, args) in rules.items()},
+    }
+    return type("Machine", (Machine,), parts)
+
+
+def _choices(
+    name: str, args: Mapping[str, Sequence[Any]]
+) -> st.SearchStrategy[tuple[str, dict[str, Any]]]:
+    return st.sampled_from(
+        [(name, dict(zip(args, values, strict=True))) for values in product(*args.values())]
+    )
 
 
 AT_ONCE = _machine(MOUNTS, RULES)
