@@ -24,7 +24,7 @@ from cosfs.errors import (
     NotFound,
     Unavailable,
 )
-from cosfs.model import Attributes, Entry, Metadata
+from cosfs.model import Attributes, Entry, Kind, Metadata
 from cosfs.vfs.attributes import AttributeKeeper
 from cosfs.vfs.attrs import AttrsBuilder
 from cosfs.vfs.catalog import Catalog
@@ -163,7 +163,7 @@ class FolderRenames:
             )
         self._files.renamed(old, new)
         self._keeper.renamed(old, new)
-        self._note_moved(moved)
+        self._note_moved(moved, replaced=new if record.get("has_target") else None)
 
     def _come_back(self, old: str, record: dict[str, Any]) -> None:
         """Give everything its old name back; what has got another file there meanwhile stays."""
@@ -217,12 +217,14 @@ class FolderRenames:
         self._keeper.renamed(path, target)
         self._cache.move_times(path, target)
 
-    def _note_moved(self, moved: list[Moved[_Known]]) -> None:
+    def _note_moved(self, moved: list[Moved[_Known]], replaced: str | None = None) -> None:
+        """Believe what was moved; ``replaced``: the name at which there was a folder before."""
         for one in moved:
             self._cache.remove(one.old, one.entry)
         for _, path, entry, known in moved:
             if entry.is_folder:
-                self._cache.put(path, replace(entry, implied=False, metadata=None))
+                was = Entry(Kind.FOLDER) if path == replaced else None
+                self._cache.put(path, replace(entry, implied=False, metadata=None), was=was)
                 mtime_ns = self._attrs.mtime_ns(entry, known.attributes, known.times)
                 self._cache.set_times(path, None, known.times._replace(mtime_ns=mtime_ns))
             else:

@@ -303,15 +303,21 @@ class MetaCache:
 
     # -- own changes -----------------------------------------------------------------------
 
-    def put(self, path: str, entry: Entry, until: float | None = None) -> None:
+    def put(
+        self,
+        path: str,
+        entry: Entry,
+        until: float | None = None,
+        was: Entry | None = None,
+    ) -> None:
         """Note that this mount made ``path`` what ``entry`` says, or moved there what was so.
 
-        What is moved is believed ``until`` then.
+        What is moved is believed ``until`` then. It was ``was``, should that be forgotten.
         """
         with self._lock:
             until = self._fresh() if until is None else until
-            was = self._last_known(path)
-            self._count_folder(path, None if isinstance(was, Unknown) else was, entry)
+            known = self._last_known(path)
+            self._count_folder(path, was if isinstance(known, Unknown) else known, entry)
             self._own.note(path, entry, until)
             self._place(path, entry, until)
             if entry.metadata is not None:

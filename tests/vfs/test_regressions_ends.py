@@ -142,3 +142,15 @@ def test_a_stop_keeps_what_was_written_to_a_version_that_was_replaced(
     (left,) = fs.stop()
     assert left.path == "/f"
     assert store.files() == {"/f": b"theirs"}
+
+
+def test_a_folder_that_replaces_one_of_somebody_else_is_counted_once(
+    fs: FileSystem, store: MemoryStore
+) -> None:
+    with store.unseen():
+        store.make_folder("/old")
+        store.make_folder("/new")
+    for path in ("/old", "/new"):
+        fs.getattr(path)
+    fs.rename("/old", "/new")
+    assert fs.getattr("/").nlink == 2 + 1
