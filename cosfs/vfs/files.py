@@ -239,6 +239,8 @@ class OpenFiles:
         self.settle_hidden()
         descriptor = self._descriptors.remove(fh)
         file = descriptor.file
+        # With its last descriptor it would be deleted, though it may yet have its name again.
+        self._halves.await_end(file)
         self._services.blocks.close(descriptor.stream)
         with self._lock:
             last = file.descriptors == {descriptor}

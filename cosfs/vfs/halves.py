@@ -31,8 +31,8 @@ class Halves:
         self._settled = threading.Condition()
         #: By the name that it had, the oldest first: the file, who took its name, and when.
         self._hidden: dict[str, tuple[OpenFile, int, float]] = {}
-        #: Names that a second half is giving to another file, and who does that.
-        self._replacing: dict[str, int] = {}
+        #: Names that a second half is giving to another file: who does that, and who had it.
+        self._replacing: dict[str, tuple[int, OpenFile]] = {}
 
     def begin(self, path: str, file: OpenFile) -> OpenFile | None:
         """Note that ``file`` has lost ``path``; return one of before that surely was removed."""
@@ -49,10 +49,10 @@ class Halves:
         with self._settled:
             file, asker, when = self._hidden.pop(path, (None, 0, 0.0))
             is_recent = self._clock.monotonic() - when < _SURE_S
-            is_second = file is not None and is_recent and asker == interrupts.asker()
-            if is_second:
-                self._replacing[path] = asker
-            return file, is_second
+            if file is None or not is_recent or asker != interrupts.asker():
+                return file, False
+            self._replacing[path] = asker, file
+            return file, True
 
     def end(self, path: str) -> None:
         """Note that ``path`` has another file, or its old one again: whoever waits may look."""
@@ -73,6 +73,17 @@ class Halves:
         if self._hidden or self._replacing:
             with self._settled:
                 self._await(lambda path: paths.parent(path) == folder)
+
+    def await_end(self, file: OpenFile) -> None:
+        """Wait while ``file`` is being replaced: it may have its name again then."""
+        me = interrupts.asker()
+
+        def is_replaced() -> bool:
+            return any(one is file and asker != me for asker, one in self._replacing.values())
+
+        if self._replacing:
+            with self._settled:
+                self._settled.wait_for(lambda: not is_replaced())
 
     def forget(self, file: OpenFile) -> None:
         """Have no doubt about ``file`` any more."""
@@ -103,7 +114,8 @@ class Halves:
             return any(asker != me and concerns(path) for path, asker in askers)
 
         def is_replacing() -> bool:
-            return any(asker != me and concerns(path) for path, asker in self._replacing.items())
+            several = self._replacing.items()
+            return any(asker != me and concerns(path) for path, (asker, _) in several)
 
         self._settled.wait_for(lambda: not is_in_doubt() or is_replacing(), _HALF_S)
         self._settled.wait_for(lambda: not is_replacing())

@@ -165,6 +165,7 @@ class Names:
         refuse_reserved(path)
         if self._files.unlink_hidden(path):
             return
+        self._files.asked_for(path)
         if self._files.at(path) is not None:
             self._take_name(path)
             return
@@ -193,7 +194,7 @@ class Names:
             self._take_name(new)
             replaced = self._files.just_hidden(new)
         try:
-            self._files.settle_hidden()
+            self._files.asked_for(old)
             is_folder = self._files.at(old) is None and self._catalog.get(old).is_folder
             hold = self._locks.holding_trees if is_folder else self._locks.holding
             with hold(old, new):

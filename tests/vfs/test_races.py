@@ -6,7 +6,7 @@ import os
 import stat
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
 import pytest
@@ -367,3 +367,52 @@ def test_whoever_asks_for_a_name_that_is_being_replaced_waits(
         thread.join(30)
     assert sorted(seen, key=str) == [5, ["f"]]
     close(fs, fh)
+
+
+def test_a_file_stays_that_is_closed_while_another_fails_to_replace_it(
+    fs: FileSystem, store: MemoryStore, pool: ThreadPoolExecutor
+) -> None:
+    """The program that renames may be gone by then, and its rename going on behind its back."""
+    write_file(fs, "/f", b"precious")
+    write_file(fs, "/next", b"next")
+    fh = open_file(fs, "/f", os.O_RDONLY)
+    ends: list[Future[None]] = []
+
+    def close_amid_the_move(method: str, path: str) -> None:
+        if method == "move_file" and path == "/next":
+            ends.append(pool.submit(close, fs, fh))
+            wait(ends, 0.1)
+            raise ConnectFailed("no route", path=path)
+
+    fs.rename("/f", "/.fuse_hidden0000000100000001")
+    store.hook = close_amid_the_move
+    with pytest.raises(ConnectFailed):
+        fs.rename("/next", "/f")
+    done(ends)
+    assert store.files() == {"/f": b"precious", "/next": b"next"}
+    assert fs.usage().files.files == 0
+
+
+def test_a_name_that_is_being_replaced_is_removed_afterwards(
+    fs: FileSystem, store: MemoryStore, pool: ThreadPoolExecutor
+) -> None:
+    write_file(fs, "/f", b"old")
+    write_file(fs, "/next", b"next")
+    fh = open_file(fs, "/f", os.O_RDONLY)
+    removals: list[Future[None]] = []
+
+    def remove_amid_the_move(method: str, path: str) -> None:
+        if method == "move_file" and path == "/next":
+            removals.append(pool.submit(fs.unlink, "/f"))
+            wait(removals, 0.1)
+            raise ConnectFailed("no route", path=path)
+
+    fs.rename("/f", "/.fuse_hidden0000000100000001")
+    store.hook = remove_amid_the_move
+    with pytest.raises(ConnectFailed):
+        fs.rename("/next", "/f")
+    done(removals)
+    assert names(fs, "/") == ["next"]
+    assert fs.read(fh, 0, 10) == b"old"
+    close(fs, fh)
+    assert store.files() == {"/next": b"next"}
