@@ -85,7 +85,10 @@ class AttributeKeeper:
 
         Cost: as ``Catalog.attributes``.
         """
-        stored = self._catalog.attributes(path, entry)
+        return self.over(path, self._catalog.attributes(path, entry))
+
+    def over(self, path: str, stored: Attributes) -> Attributes:
+        """Return the ``stored`` attributes of ``path``, overridden by changes not sent yet."""
         pending = self._journal.get(path)
         return stored if pending is None else stored.merged(pending.attributes)
 

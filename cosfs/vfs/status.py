@@ -59,7 +59,13 @@ class Status:
         elif self._files.is_hidden_name(path):
             raise NotFound("no such file", path=path)
         entry = self._catalog.get(path)
-        attributes = self._keeper.of(path, entry)
+        stored = self._catalog.known_attributes(path, entry)
+        if stored is None:
+            stored = self._catalog.attributes(path, entry)
+            # The stat that told them may have told of another version, too.
+            now = self._cache.peek(path)
+            entry = now if isinstance(now, Entry) else entry
+        attributes = self._keeper.over(path, stored)
         if entry.is_folder:
             times = self._cache.folder_times(path, attributes.mtime_ns)
         else:

@@ -154,3 +154,17 @@ def test_a_folder_that_replaces_one_of_somebody_else_is_counted_once(
         fs.getattr(path)
     fs.rename("/old", "/new")
     assert fs.getattr("/").nlink == 2 + 1
+
+
+def test_a_stat_shows_one_version_though_its_attributes_had_to_be_asked_for(
+    fs: FileSystem, store: MemoryStore, make_fs: MakeFs
+) -> None:
+    write_file(fs, "/f", b"old")
+    fs.chmod("/f", 0o600)
+    fs._keeper.send("/f")
+    heir = make_fs()
+    # Its listing says that there are attributes, and not which.
+    assert names(heir, "/") == ["f"]
+    write_unseen(store, "/f", b"theirs")
+    attrs = heir.getattr("/f")
+    assert (attrs.size, stat.S_IMODE(attrs.mode)) == (len(b"theirs"), 0o644)
