@@ -71,10 +71,11 @@ def _machine(mounts: Mapping[str, Sequence[Any]], rules: Rules) -> type[Machine]
             self.failed = True
             raise
 
+    names = [name for name, (often, _) in rules.items() for _ in range(often)]
     parts = {
         "mount": mount,
         "step": step,
-        "names": st.sampled_from([name for name, (often, _) in rules.items() for _ in range(often)]),
+        "names": st.sampled_from(names),
         "choices": {name: _choices(name, args) for name, (_, args) in rules.items()},
     }
     return type("Machine", (Machine,), parts)

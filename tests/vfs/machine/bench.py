@@ -130,6 +130,7 @@ class Bench:
         self._began = self._now()
         self._done.clear()
         self._watched.done.clear()
+        self._watched.lost.clear()
         self._watched.hits.clear()
         try:
             yield Step(self)
@@ -157,7 +158,11 @@ class Bench:
             return error.errno, None
 
     def _written_paths(self) -> set[str]:
-        return {touched[0] for method, touched in self._done if method == "write_file"}
+        return _paths_of("write_file", self._done)
+
+    def _lost_paths(self) -> set[str]:
+        """Return the paths at which something was stored though the mount had no answer."""
+        return _paths_of("write_file", self._watched.lost)
 
     @property
     def _done(self) -> list[tuple[str, tuple[str, ...]]]:
@@ -256,6 +261,10 @@ class Bench:
     def _kind(self, path: str) -> str:
         node = self.model.find(path)
         return "" if node is None else node.kind
+
+
+def _paths_of(method: str, requests: Sequence[tuple[str, tuple[str, ...]]]) -> set[str]:
+    return {touched[0] for one, touched in requests if one == method}
 
 
 class Step:

@@ -267,6 +267,7 @@ class Events(Files):
     def _rise(self, before: Model) -> None:
         """Mount again after a kill inside a step: that was done or not, nothing else."""
         self._bury()
+        self._watched.trouble = None
         shutil.rmtree(self._state)
         self._saved_state.rename(self._state)
         self._watched.is_dead = False

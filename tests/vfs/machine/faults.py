@@ -93,6 +93,8 @@ class Watched(FaultyStore):
         self.is_dead = False
         self.trouble: Trouble | None = None
         self.done: list[tuple[str, tuple[str, ...]]] = []
+        #: What was done, too, but its answer was lost.
+        self.lost: list[tuple[str, tuple[str, ...]]] = []
         self.hits: list[str] = []
 
     def close(self) -> None:
@@ -127,6 +129,7 @@ class Watched(FaultyStore):
         self.hits.append(method)
         if trouble.after:
             call([])
+            self.lost.append((method, touched))
         if trouble.error is None:
             self.kill()
         when = "after" if trouble.after else "before"

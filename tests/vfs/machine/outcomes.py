@@ -154,8 +154,9 @@ class Outcomes(Checks):
                     self._is_stored(node)
                     if not node.mtime_is_set:
                         node.later |= self._seconds()
-            for node, name in self.model.overtaken().items():
-                if name == path and node.dirty and self._held(path) == node.data:
+        for node, path in self.model.overtaken().items():
+            if path in self._written_paths() | self._lost_paths():
+                if node.dirty and self._held(path) == node.data:
                     self._wins(node, path)
 
     def _note_made(self) -> None:
@@ -179,7 +180,10 @@ class Outcomes(Checks):
         self.model.earlier.pop(path, None)
         self.model.set(path, node)
         node.overtaken = False
-        self._is_stored(node)
+        if path in self._written_paths():
+            self._is_stored(node)
+        else:
+            node.stored = [node.data]
         self._adopt_attributes(path, from_store=True)
 
     def _is_stored(self, node: Node) -> None:
