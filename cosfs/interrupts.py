@@ -110,8 +110,11 @@ class Condition(threading.Condition):
     """
 
     def __enter__(self) -> bool:
+        # First what is the rule, and cheap: every read asks for one.
+        if self.acquire(False):
+            return True
         if not is_watched():
-            return super().__enter__()
+            return self.acquire()
         while not self.acquire(timeout=_POLL_S):
             check()
         return True

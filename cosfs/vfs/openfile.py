@@ -109,6 +109,9 @@ class OpenFile:
         self._nonce = secrets.token_hex(16) if entry is None else ""
         #: Names content without a digest: nothing else tells it from that of another open.
         self._mark = secrets.token_hex(8)
+        #: The entry whose content was named last, and its name: each read asks for it.
+        self._named: Entry | None = None
+        self._name: Content
         #: What stands beside a new file, and travels with its first store.
         self.new_metadata = Metadata()
         self.descriptors: set[Descriptor] = set()
@@ -402,8 +405,11 @@ class OpenFile:
     # -- inside ------------------------------------------------------------------------------
 
     def _content(self) -> Content:
-        assert self.entry is not None
-        return Content.of(self.entry.version, self._mark)
+        entry = self.entry
+        if entry is not self._named:
+            assert entry is not None
+            self._named, self._name = entry, Content.of(entry.version, self._mark)
+        return self._name
 
     @contextmanager
     def _changing(self) -> Iterator[Spool]:

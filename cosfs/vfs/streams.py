@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from cosfs.vfs.integrity import Chain
-    from cosfs.vfs.segments import Content
+    from cosfs.vfs.segments import Content, Segment
 
 KIB: Final = 1024
 MIB: Final = 1024 * 1024
@@ -87,6 +87,7 @@ class Stream:
 
     __slots__ = (
         "_expected", "_last_length", "_turn", "chain", "content", "end", "is_trusting", "runs",
+        "segment",
     )  # fmt: skip
 
     def __init__(self, *, is_trusting: bool = False) -> None:
@@ -97,6 +98,8 @@ class Stream:
     def restart(self) -> None:
         """Forget everything: what is read from now on is another content."""
         self.chain: Chain | None = None
+        #: What the last read ended in.
+        self.segment: Segment | None = None
         #: Where the read ended that came last.
         self.end = 0
         #: The run that was read last comes first.
@@ -107,10 +110,21 @@ class Stream:
         self._expected = 0
         self._last_length = 0
 
+    def goes_on(self, offset: int, end: int, size: int) -> bool:
+        """Note a read if it goes on in the run of the last, and nothing more need be planned.
+
+        Otherwise it returns ``False`` and notes nothing. ``size`` is the content's.
+        """
+        run = self.runs[0]
+        if run.planned < size and run.planned < end + PIECE_MAX:
+            return False
+        if not run.end - _REACH <= offset <= run.end + _REACH:
+            return False
+        self._add(run, offset, end)
+        return True
+
     def note(self, offset: int, size: int) -> tuple[Run, list[Run]]:
         """Note a read; return its run, and those that have ended by now."""
-        self._turn += 1
-        end = self.end = offset + size
         runs = self.runs
         for place, run in enumerate(runs):
             if run.end - _REACH <= offset <= max(run.end + _REACH, run.planned):
@@ -121,12 +135,17 @@ class Stream:
         else:
             run = Run(offset, offset)
             runs.insert(0, run)
-        run.total += size
+        self._add(run, offset, offset + size)
+        return run, self._ended() if len(runs) > 1 else []
+
+    def _add(self, run: Run, offset: int, end: int) -> None:
+        self._turn += 1
+        self.end = end
+        run.total += end - offset
         run.reads += 1
         run.turn = self._turn
         if end > run.end:
             run.end = end
-        return run, self._ended() if len(runs) > 1 else []
 
     def first_size(self, run: Run, size: int) -> int:
         """Return how many bytes to fetch where a read of ``size`` finds nothing."""

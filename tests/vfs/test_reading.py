@@ -206,7 +206,7 @@ def test_a_copy_elsewhere_is_read_there_when_the_one_being_fetched_is_gone() -> 
         first = threads.submit(read, cache, source, 0, 100, Stream(), 0)
         assert arrived.wait(30)
         second = threads.submit(read, cache, source, 0, 100, Stream(), 1)
-        wait_until(lambda: cache._contents[content].at(0).users == 2)  # type: ignore[union-attr]
+        wait_until(lambda: cache._table.of(content).at(0).users == 2)  # type: ignore[union-attr]
         gate.set()
         with pytest.raises(NotFound):
             first.result(30)
