@@ -143,54 +143,6 @@ def test_chunked_and_unbounded_bodies(transport: HttpTransport) -> None:
         assert fetch(transport, request(server.url)) == (200, b"abcdef")
 
 
-def test_heads_of_every_kind(transport: HttpTransport) -> None:
-    reply = (
-        b"HTTP/1.1 100 Continue\r\nX-Early: 1\r\n\r\n"
-        b"HTTP/1.1 200 OK\r\nETag : \"x\"\r\nX-Long: one\r\n\ttwo\r\nX-Twice: a\r\nx-twice:b\r\n"
-        b"X-Empty:\r\nX-Latin: \xfc\r\nContent-Length: 1\r\n\r\nx"
-    )
-    with SocketServer(answers(reply, http_reply(b"y"))) as server:
-        stream = transport.open(request(server.url))
-        assert read_body(stream, 9) == b"x"
-        assert dict(stream.headers) == {
-            "etag": '"x"',
-            "x-long": "one two",
-            "x-twice": "a, b",
-            "x-empty": "",
-            "x-latin": "ü",
-            "content-length": "1",
-        }
-        assert fetch(transport, request(server.url)) == (200, b"y")
-        assert server.connections == 1
-
-
-def test_a_connection_that_is_to_end_is_not_used_again(transport: HttpTransport) -> None:
-    with SocketServer(answers(http_reply(b"x", headers=["Connection: close"]))) as server:
-        for _ in range(3):
-            assert fetch(transport, request(server.url)) == (200, b"x")
-        assert server.connections == 3
-
-
-@pytest.mark.parametrize("value", ["x\r\nX-Evil: 1", "x\nX-Evil: 1", "x\rX-Evil: 1"])
-def test_no_header_makes_another_one(transport: HttpTransport, value: str) -> None:
-    with SocketServer(answers(http_reply(b"x"))) as server:
-        with pytest.raises(ValueError, match="line end"):
-            transport.open(request(server.url, headers={"User-Agent": value}))
-
-
-def test_a_small_form_goes_out_at_once(transport: HttpTransport) -> None:
-    received: list[bytes] = []
-
-    def once(connection: socket.socket) -> None:
-        received.append(connection.recv(1 << 20))
-        connection.sendall(http_reply(b""))
-
-    body = MultipartBody("frontier", [("op", "upload")])
-    with SocketServer(once) as server:
-        fetch(transport, request(server.url, method="POST", body=body))
-    assert received[0].endswith(b"\r\n--frontier--\r\n")
-
-
 def test_a_body_goes_into_the_callers_memory(transport: HttpTransport) -> None:
     content = bytes(range(256)) * 4096
     with SocketServer(answers(http_reply(content))) as server:

@@ -91,8 +91,8 @@ ARROWS: dict[str, tuple[str, ...]] = {
 
 #: Library -> the parts that may import it.
 LIBRARIES: dict[str, tuple[str, ...]] = {
-    "requests": ("jsonapi.connections",),
-    "urllib3": ("jsonapi.connections",),
+    "requests": ("jsonapi.transport",),
+    "urllib3": ("jsonapi.transport",),
     "cachetools": ("vfs",),
     "fuse": ("fuse.binding", "fuse.callers", "fuse.pool"),
     "aiohttp": ("server",),
