@@ -338,3 +338,37 @@ def test_a_listing_that_lags_shows_no_old_version_of_a_file_whose_attributes_wai
     store.set_metadata("/a", store.stat_file("/a"), private)
     assert store.list_page("/").entries["a"].size == 7
     store.close()
+
+
+def test_a_listing_that_lags_shows_a_folder_of_late_in_which_something_waits(
+    tmp_path: Path,
+) -> None:
+    clock = FakeClock()
+    server = MemoryStore(clock=clock, listing_lag_s=5.0)
+    store = behind(server, tmp_path, clock)
+    store.make_folder("/d", biz_attr=b"a text", base=Base())
+    put(store, "/d/f", b"f", mode=0o100600)
+    assert store.workers.step()
+    assert not server.list_page("/").entries and store.backlog.usage().changes == 1
+    assert not store.list_page("/").entries["d"].implied
+    store.close()
+
+
+def test_a_listing_that_lags_tells_of_attributes_that_were_stored_of_late(tmp_path: Path) -> None:
+    clock = FakeClock()
+    server = MemoryStore(clock=clock, listing_lag_s=5.0)
+    put(server, "/d/f", b"f")
+    server.make_folder("/e")
+    clock.advance(10)
+    store = behind(server, tmp_path, clock)
+    store.mark_folder("/d")
+    private = Metadata(attributes=Attributes(mode=0o40700))
+    store.set_metadata("/e", store.stat_folder("/e"), private)
+    finish(store)
+    assert not server.list_page("/d").marked and not server.list_page("/e").marked
+    assert store.list_page("/d").marked and store.list_page("/e").marked
+    store.delete_file("/d/f")
+    store.delete_folder("/d", marked=True)
+    finish(store)
+    assert not store.list_page("/d").marked
+    store.close()

@@ -75,7 +75,15 @@ class Listings:
                 if view.folders.get(at := paths.join(folder, name)) is None and at in view.folders
             }
             is_marked = view.marks[folder] is not None if folder in view.marks else None
+            if is_marked is None and self._backlog.recent.is_marked(folder):
+                is_marked = True
             begun = self._begun.pop((folder, prefix, cursor), None) if cursor else None
+        # Of a folder that was made of late, more is known than that something waits in it.
+        local = {
+            name: known
+            for name, known in local.items()
+            if not (isinstance(known, Entry) and known.implied and _is_folder(made.get(name)))
+        }
         if begun is None:
             begun = _Begun(self._clock.monotonic(), frozenset(made))
         if is_new:
@@ -204,6 +212,10 @@ class Listings:
             self._begun[key] = begun
             while len(self._begun) > _MOST_LISTINGS:
                 del self._begun[next(iter(self._begun))]
+
+
+def _is_folder(made: Made | None) -> bool:
+    return made is not None and made.entry is not None and made.entry.is_folder
 
 
 def _is_same(listed: Entry, made: Entry | None) -> bool:

@@ -10,7 +10,8 @@ from typing import Final
 
 from cosfs import paths
 from cosfs.clock import Clock
-from cosfs.model import Entry
+from cosfs.model import Entry, Metadata
+from cosfs.store import spelling
 from cosfs.store.writeback.operation import Kind, Operation
 
 #: How long a listing may lag behind a change.
@@ -31,6 +32,8 @@ class Recent:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._made: dict[str, dict[str, Made]] = {}
+        #: Folders whose marks were made, and when, the oldest first.
+        self._marked: dict[str, float] = {}
         #: Path and time of each change, the oldest first.
         self._order: dict[str, float] = {}
 
@@ -57,6 +60,11 @@ class Recent:
                 self.note(operation.new, known)
         elif kind in (Kind.DELETE, Kind.REMOVE):
             self.note(path, None)
+        if kind is Kind.MARK or (kind is Kind.SET and _makes_mark(operation)):
+            self._marked.pop(path, None)
+            self._marked[path] = self._clock.monotonic()
+        elif kind is Kind.REMOVE:
+            self._marked.pop(path, None)
 
     def forget(self, path: str) -> None:
         """Forget what ``path`` was made."""
@@ -79,9 +87,24 @@ class Recent:
         made = self._made.get(folder, {})
         return {name: one for name, one in made.items() if name.startswith(prefix)}
 
+    def is_marked(self, folder: str) -> bool:
+        """Tell whether something in ``folder`` was made to have attributes of late."""
+        self._expire(self._clock.monotonic())
+        return folder in self._marked
+
     def _expire(self, now: float) -> None:
+        while self._marked and now - next(iter(self._marked.values())) >= LAG_S:
+            del self._marked[next(iter(self._marked))]
         while self._order:
             path = next(iter(self._order))
             if now - self._order[path] < LAG_S:
                 return
             self.forget(path)
+
+
+def _makes_mark(operation: Operation) -> bool:
+    """Tell whether there is a mark after metadata were set."""
+    if not operation.covers_below:
+        return False
+    _own, rest = spelling.split(spelling.held(operation.path, operation.metadata, is_folder=True))
+    return rest != Metadata()
