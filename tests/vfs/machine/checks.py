@@ -264,7 +264,7 @@ def _difference(attrs: Attrs, node: Node, beside: list[Node]) -> str:
         "mode, uid, gid": {(one.mode, one.uid, one.gid) for one in beside},
         "nlink": set(range(2, 3 + subfolders)) if node.is_folder else {1 - node.removed},
         "size": {0 if node.is_folder else len(node.data)},
-        "mtime": node.mtimes or {attrs.mtime_ns},
+        "mtime": node.mtimes | node.made if node.mtimes else {attrs.mtime_ns},
     }
     return ", ".join(
         f"{key} {shown[key]} instead of {allowed[key]}"

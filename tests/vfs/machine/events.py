@@ -59,9 +59,9 @@ class Events(Files):
 
     def trouble(self, changes: int, nth: int, error: int, lasting: int) -> None:
         """Let requests of the next step fail before anything is done."""
-        # What the server refuses for good is kept beside, and undone: other tests have that.
+        # What is refused for good later is kept beside, and undone: other tests have that.
         kind, number = ERRORS[error]
-        if changes and self._behind is not None and not may_pass(kind("")):
+        if self._behind is not None and not may_pass(kind("")):
             return
         methods = CHANGES if changes else LOOKS
         self._watched.trouble = Trouble(methods, nth, kind, number, lasting=bool(lasting))
@@ -257,7 +257,7 @@ class Events(Files):
         self._orphans_left = 0
         for node in self.model.all().values():
             # Its time may be that of a change which is not made yet.
-            node.is_inherited = self._behind is not None
+            node.is_inherited, node.made = self._behind is not None, set()
             if node.is_folder:
                 node.mtimes = set(node.later) if node.mtime_is_set else set()
             elif node.mtimes:

@@ -50,8 +50,9 @@ class Node:
     exclusive: bool = False
     #: Times that the next mount may show instead of those of this one.
     later: set[int] = field(default_factory=set)
-    #: Waits to be stored since the mount before: its time is that of its store.
+    #: Waits to be stored since the mount before: its time is that of its store, ``made`` maybe.
     is_inherited: bool = False
+    made: set[int] = field(default_factory=set)
     #: A program has set the time: no mount may show another.
     mtime_is_set: bool = False
     #: The last attempt to store the content failed, and it was not changed since.
@@ -88,6 +89,7 @@ class Node:
     def touched(self, now: int) -> None:
         """Let the time of change be now."""
         self.mtimes = {now}
+        self.is_inherited, self.made = False, set()
         if not self.is_folder:
             # What a folder shows by itself is no more than this mount's.
             self.mtime_is_set = False
