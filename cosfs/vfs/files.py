@@ -492,5 +492,6 @@ class OpenFiles:
         except StoreError as error:
             log.error("%r lies in %s: the next mount gives it its name: %s", path, orphan, error)
             return
+        self._services.keeper.change(path, file.attributes)
         self._services.journal.drop("orphans", orphan)
         self._services.catalog.cache.forget(path)

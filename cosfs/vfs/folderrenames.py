@@ -186,7 +186,12 @@ class FolderRenames:
                 }
                 ours = [one for one in tree.folders if one[0] in made]
                 self._folders.drop(tree._replace(folders=ours), keep_top=has_target)
+                for folder, entry in ours:
+                    if not tree.holds(folder, keep_top=has_target):
+                        self._cache.remove(folder, entry)
         for folder, _ in tree.folders if tree is not None else ():
+            if folder == new and has_target:
+                continue
             changes = self._keeper.unsent(folder)
             self._keeper.gone(folder)
             self._keeper.change(paths.moved(folder, new, old), changes)

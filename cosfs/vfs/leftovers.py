@@ -168,6 +168,8 @@ class Leftovers:
         except StoreFailed as error:
             given_up = file.give_up()
             assert given_up is not None
+            # Without an answer, nobody knows what is there.
+            self._cache.forget(path)
             if not self._is_stored(kept, error.cause):
                 self._refuse(replace(kept, missing=given_up.missing), error.cause)
         else:

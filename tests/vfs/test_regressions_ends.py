@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from cosfs.errors import ConnectFailed, ConnectionLost, NotFound, Stale
+from cosfs.errors import ConnectFailed, ConnectionLost, NotFound, ServerFault, Stale
 from cosfs.store.faulty import Fault, FaultPlan, FaultyStore
 from cosfs.store.memory import MemoryStore
 from cosfs.vfs.filesystem import FileSystem
@@ -168,3 +168,48 @@ def test_a_stat_shows_one_version_though_its_attributes_had_to_be_asked_for(
     write_unseen(store, "/f", b"theirs")
     attrs = heir.getattr("/f")
     assert (attrs.size, stat.S_IMODE(attrs.mode)) == (len(b"theirs"), 0o644)
+
+
+def test_kept_content_is_seen_that_was_stored_without_an_answer(
+    store: MemoryStore, make_fs: MakeFs, expect_log: Callable[[str], None]
+) -> None:
+    expect_log("not stored|cannot be stored now")
+    plan = FaultPlan()
+    fs = make_fs(over=FaultyStore(store, plan))
+    plan.add(Fault("write_file", on={1}, error=lambda: ConnectFailed("no route")))
+    plan.add(Fault("write_file", on={2}, error=lambda: ConnectionLost("no answer"), after=True))
+    fs.release(open_file(fs, "/f", os.O_WRONLY | os.O_CREAT))
+    fs.leftovers.retry()
+    assert store.files() == {"/f": b""}
+    assert fs.getattr("/f").size == 0
+
+
+def test_a_folder_that_was_not_replaced_keeps_what_was_not_sent_of_it(
+    store: MemoryStore, make_fs: MakeFs, expect_log: Callable[[str], None]
+) -> None:
+    expect_log("half done|is taken back")
+    failed = Fault("make_folder", on={3}, error=lambda: ConnectFailed("no route"))
+    fs = make_fs(over=FaultyStore(store, FaultPlan(failed)))
+    fs.mkdir("/old", 0o755, ME)
+    fs.mkdir("/new", 0o700, ME)
+    with pytest.raises(ConnectFailed):
+        fs.rename("/old", "/new")
+    # Asking again takes the first attempt back.
+    with pytest.raises(NotFound):
+        fs.rename("/new/none", "/new/other")
+    assert stat.S_IMODE(fs.getattr("/new").mode) == 0o700
+    assert stat.S_IMODE(fs.getattr("/old").mode) == 0o755
+
+
+def test_a_folder_that_was_made_in_vain_is_not_counted(
+    store: MemoryStore, make_fs: MakeFs, expect_log: Callable[[str], None]
+) -> None:
+    expect_log("is taken back")
+    failed = Fault("mark_folder", path="/top/new", error=lambda: ServerFault("no"))
+    fs = make_fs(over=FaultyStore(store, FaultPlan(failed)))
+    fs.mkdir("/top", 0o755, ME)
+    fs.mkdir("/old", 0o700, ME)
+    fs._keeper.send("/old")
+    with pytest.raises(ServerFault):
+        fs.rename("/old", "/top/new")
+    assert fs.getattr("/top").nlink == 2
