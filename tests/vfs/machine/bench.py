@@ -201,7 +201,7 @@ class Bench:
     @staticmethod
     def _is_misnamed(opened: Open, at: OpenFd) -> bool:
         """Tell whether libfuse has hidden a file for a rename that failed: it knows no way back."""
-        return at.node.hidden and not opened.node.removed
+        return at.node.strayed or (at.node.hidden and not opened.node.removed)
 
     # -- picking -------------------------------------------------------------------------------
 

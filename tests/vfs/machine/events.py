@@ -151,6 +151,8 @@ class Events(Files):
                 self.model.supersede(path)
                 return
             assert self._watched.hits or not is_free or left.is_conflict, left.reason
+            # If it is done all the same, nobody knows since when.
+            self.model.get(paths.parent(path)).mtimes = set()
             place = self.model.pending.index(mine)
             self.model.pending[place] = path, mine[1], left.is_conflict
 

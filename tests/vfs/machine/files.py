@@ -57,7 +57,10 @@ class Files(Names):
         self._both(of_kernel, of_model, at)
         if number not in self._fds and number in self.model.opens:
             # Made, but the program was told an error.
-            self.model.opens.pop(number).node.opens -= 1
+            made = self.model.opens.pop(number).node
+            made.opens -= 1
+            if not made.opens and self.model.find(at) is made:
+                self._revert(at, made)
 
     # -- looks ---------------------------------------------------------------------------------
 
@@ -301,6 +304,9 @@ class Files(Names):
         if node.misplaced and is_last:
             self._nameless.append(node)
             self._find_again()
+            if not node.removed:
+                # The kernel may remember that there was no such name.
+                self.model.note_earlier(node.name, None, self._kernel_knows_until())
         self._orphans_left += is_last and (bool(self._watched.hits) or node.misplaced)
 
     def _overtaken_is_released(self, opened: Open, *, is_last: bool) -> None:
@@ -331,5 +337,7 @@ class Files(Names):
     def _is_remembered(self, path: str, node: Node) -> None:
         """The kernel may take a file for being there that was given up: nobody tells it."""
         if self.model.find(path) is None:
-            until = self._now() + int(self.fs.kernel_ttl_s * SECOND)
-            self.model.note_earlier(path, node, until)
+            self.model.note_earlier(path, node, self._kernel_knows_until())
+
+    def _kernel_knows_until(self) -> int:
+        return self._now() + int(self.fs.kernel_ttl_s * SECOND)

@@ -36,6 +36,8 @@ class Node:
     hidden: bool = False
     #: Its folder was removed: libfuse does not say when it ends.
     lost: bool = False
+    #: It was hidden for a rename that failed, and has its name again: libfuse does not know.
+    strayed: bool = False
 
 
 @dataclass(eq=False)

@@ -64,6 +64,8 @@ class Node:
     removed_at: int = 0
     name: str = ""
     misplaced: bool = False
+    #: What mode, owner and group were then.
+    attributes_then: tuple[int, int, int] = 0, 0, 0
     opens: int = 0
     #: A program has changed the content since it was opened: the mount shows what is here.
     is_local: bool = False
@@ -75,6 +77,11 @@ class Node:
     @property
     def is_folder(self) -> bool:
         return self.kind == "folder"
+
+    def lose(self, path: str, now: int) -> None:
+        """Let the name ``path`` be taken away."""
+        self.removed, self.removed_at, self.name = True, now, path
+        self.attributes_then = self.mode, self.uid, self.gid
 
     def changed(self, data: bytes, now: int) -> None:
         """Let a program change the content."""
@@ -241,7 +248,7 @@ class Model:
         if node.is_folder:
             raise Refused(errno.EISDIR)
         self._take(path, now)
-        node.removed, node.removed_at, node.name = True, now, path
+        node.lose(path, now)
 
     def rmdir(self, path: str, now: int) -> None:
         node = self.get(path)
@@ -269,7 +276,7 @@ class Model:
                 raise Refused(errno.EISDIR)
             if target.children:
                 raise Refused(errno.ENOTEMPTY)
-            target.removed, target.removed_at, target.name = True, now, new
+            target.lose(new, now)
         self._take(old, now)
         self.set(new, node)
         self.walk(paths.parent(new)).touched(now)
@@ -323,8 +330,15 @@ class Model:
         if opened.append:
             offset = len(old)
         padded = old.ljust(offset, b"\0")
-        opened.node.changed(padded[:offset] + data + padded[offset + len(data) :], now)
+        self._change(opened.node, padded[:offset] + data + padded[offset + len(data) :], now)
         opened.wrote = True
 
     def truncate(self, node: Node, length: int, now: int) -> None:
-        node.changed(node.data[:length].ljust(length, b"\0"), now)
+        self._change(node, node.data[:length].ljust(length, b"\0"), now)
+
+    def _change(self, node: Node, data: bytes, now: int) -> None:
+        node.changed(data, now)
+        views = self.earlier.get(node.name, ())
+        if node.overtaken and all(one.node is not node for one in views):
+            # What is here is shown again.
+            self.note_earlier(node.name, node, now)

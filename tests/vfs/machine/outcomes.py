@@ -49,6 +49,8 @@ class Outcomes(Checks):
                 if node is not None and node.dirty and not node.failed:
                     # Its content may have been tried to be stored first.
                     node.failed = None
+            for number, at in self._fds.items():
+                at.node.strayed = self._is_misnamed(self.model.opens[number], at)
             return None
 
     # -- calls that failed ---------------------------------------------------------------------
@@ -92,7 +94,8 @@ class Outcomes(Checks):
         node = model.find(path)
         if node is not None and node.opens:
             model.set(path, None)
-            node.removed, node.name, node.misplaced = True, path, True
+            node.lose(path, node.removed_at)
+            node.misplaced = True
         return model
 
     def _close_misnamed(self) -> None:
@@ -222,10 +225,23 @@ class Outcomes(Checks):
         nameless += [node for node in self._removed() if node.misplaced]
         for node in nameless:
             held = self._held(node.name)
-            if held is not None and held in node.stored and not self.model.find(node.name):
+            if held is None or held not in node.stored or self.model.find(node.name):
+                continue
+            found = self._attributes_at(node)
+            # What was changed while it had no name may be lost, but nothing of before.
+            if found in (node.attributes_then, (node.mode, node.uid, node.gid)):
                 self.model.set(node.name, node)
                 node.removed, node.misplaced, node.data = False, False, held
                 node.dirty, node.failed, node.stored = False, False, [held]
-                xattrs = node.xattrs
-                self._adopt_attributes(node.name, from_store=True)
-                node.xattrs = xattrs
+                node.mode, node.uid, node.gid = found
+                node.mtimes, node.later, node.mtime_is_set = set(), set(), False
+
+    def _attributes_at(self, node: Node) -> tuple[int, int, int]:
+        """Return mode, owner and group at the name that a file had, sent or not."""
+        mode, uid, gid, *_ = self._stored_attributes(node.name, node)
+        unsent = self.fs._keeper.unsent(node.name)
+        return (
+            mode if unsent.mode is None else stat.S_IMODE(unsent.mode),
+            uid if unsent.uid is None else unsent.uid,
+            gid if unsent.gid is None else unsent.gid,
+        )
