@@ -3,21 +3,24 @@
 Owns writing slices to their place and hashing them in order while others arrive; must not know the
 index, sessions' rules or codes.
 
-Threading: one `Assembly` may be used by many pool threads at once. Its lock guards the set of
-stored slices and who hashes; no lock is held while bytes are written or hashed.
+Threading: one `Assembly` may be used by many pool threads at once. Its condition guards the set of
+stored slices and who hashes; it is not held while bytes are written or hashed. One thread writes at
+a time: the system lets no more write one file, and makes the others spin.
 """
 
 import contextlib
 import hashlib
 import os
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from cosfs.server.content import Buffer, Content, write_all_at
 from cosfs.server.sha1 import new_sha1
 from cosfs.server.switches import MIB
 
 _READ_BYTES = 1 << 20
+# What has arrived of late is hashed from memory; this much of an upload may wait there.
+_KEPT_BYTES = 16 << 20
 
 
 class Assembly:
@@ -31,8 +34,11 @@ class Assembly:
         self._file_size = file_size
         self._slice_size = slice_size
         self._stored = set(stored)
+        self._kept_most = _KEPT_BYTES // slice_size
         self._condition = threading.Condition()
+        self._writing = threading.Lock()
         self._is_hashing = False
+        self._kept: dict[int, Sequence[Buffer]] = {}
         self._restart()
 
     def _restart(self) -> None:
@@ -51,9 +57,12 @@ class Assembly:
             with self._condition:
                 is_known = start in self._stored
             if not is_known:
-                write_all_at(fd, data, start)
+                with self._writing:
+                    write_all_at(fd, data, start)
                 with self._condition:
                     self._stored.add(start)
+                    if start >= self._hashed and len(self._kept) < self._kept_most:
+                        self._kept[start] = data
             else:
                 self._store_again(fd, start, b"".join(data))
         finally:
@@ -77,6 +86,7 @@ class Assembly:
         with self._condition:
             self._condition.wait_for(lambda: not self._is_hashing)
             write_all_at(fd, [data], start)
+            self._kept.pop(start, None)
             if start < self._hashed:
                 self._restart()
 
@@ -95,7 +105,8 @@ class Assembly:
                         self._is_hashing = False
                         self._condition.notify_all()
                         return
-                self._hash_slice(fd, start)
+                    kept = self._kept.pop(start, None)
+                self._hash_slice(fd, start, kept)
         except BaseException:
             with self._condition:
                 self._restart()
@@ -103,22 +114,25 @@ class Assembly:
                 self._condition.notify_all()
             raise
 
-    def _hash_slice(self, fd: int, start: int) -> None:
+    def _hash_slice(self, fd: int, start: int, kept: Sequence[Buffer] | None) -> None:
         end = min(start + self._slice_size, self._file_size)
-        position = start
-        while position < end:
-            data = os.pread(fd, min(_READ_BYTES, end - position), position)
-            if not data:
-                raise OSError(f"{self._path} is shorter than its slices")
-            self._sha1.update(data)
+        for data in self._read(fd, start, end) if kept is None else kept:
+            self._sha1.update(bytes(data))
             self._sha256.update(data)
-            position += len(data)
         state = self._sha1.state()
         if state is None:
             self._states = None
         elif self._states is not None:
             self._states.append(state)
         self._hashed = end
+
+    def _read(self, fd: int, position: int, end: int) -> Iterator[bytes]:
+        while position < end:
+            data = os.pread(fd, min(_READ_BYTES, end - position), position)
+            if not data:
+                raise OSError(f"{self._path} is shorter than its slices")
+            yield data
+            position += len(data)
 
     def complete(self) -> Content | None:
         """Hash what is left and return the content; None when a slice is missing. Blocks."""

@@ -8,6 +8,7 @@ Threading: runs in the event loop; writing and hashing happen in the pool.
 
 import asyncio
 import base64
+import json
 import logging
 import os
 import re
@@ -78,7 +79,7 @@ class SliceOperations:
             file_size=file_size,
             slice_size=slice_size,
             sha=sha,
-            parts=parts,
+            declared_parts="" if parts is None else json.dumps(parts),
             biz_attr=biz_attr,
             insert_only=insert_only,
             ctime=call.now,

@@ -20,8 +20,7 @@ _COLUMNS = (
 class Upload:
     """An unfinished slice upload; there is at most one for a key.
 
-    `sha` is empty and `parts` is None when the client did not declare them; `parts` holds the
-    `datasha` of each slice.
+    `sha` and `declared_parts` are empty when the client did not declare them.
     """
 
     key: bytes
@@ -29,11 +28,17 @@ class Upload:
     file_size: int
     slice_size: int
     sha: str
-    parts: list[str] | None
+    # A JSON text: every slice has its upload looked for, and only the last needs this.
+    declared_parts: str
     biz_attr: str
     insert_only: bool
     ctime: int
     received: int = 0
+
+    @property
+    def parts(self) -> list[str] | None:
+        """The `datasha` of each slice; None when they were not declared."""
+        return json.loads(self.declared_parts) if self.declared_parts else None
 
     def to_object(self) -> StoredObject:
         """Show the upload the way stat and listings do: declared size, less received."""
@@ -57,7 +62,7 @@ def _to_upload(row: tuple[object, ...]) -> Upload:
         file_size,  # type: ignore
         slice_size,  # type: ignore
         sha,  # type: ignore
-        json.loads(parts) if parts else None,  # type: ignore
+        parts,  # type: ignore
         biz_attr,  # type: ignore
         bool(insert_only),
         ctime,  # type: ignore
@@ -89,7 +94,7 @@ class Uploads:
                 upload.file_size,
                 upload.slice_size,
                 upload.sha,
-                "" if upload.parts is None else json.dumps(upload.parts),
+                upload.declared_parts,
                 upload.biz_attr,
                 int(upload.insert_only),
                 upload.ctime,

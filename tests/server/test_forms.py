@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import random
 import time
 from pathlib import Path
 from urllib.parse import quote_plus
@@ -194,6 +195,23 @@ def test_an_assembly_that_lost_its_hashes_reads_the_file_again(tmp_path: Path) -
     second.store(2 * MIB, [content[2 * MIB :]])
     found = second.complete()
     assert found is not None and found.sha1 == sha1(content)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_an_assembly_has_the_digest_of_its_last_slices(tmp_path: Path, seed: int) -> None:
+    rng = random.Random(seed)
+    path = tmp_path / "part"
+    count = 20  # more than are hashed from memory
+    assembly = Assembly(str(path), count * MIB, MIB, [])
+    slices = {}
+    for number in [*rng.sample(range(count), count), *rng.choices(range(count), k=6)]:
+        data = slices[number] = rng.randbytes(16) * (MIB // 16)
+        assembly.store(number * MIB, [data[:100], memoryview(data)[100:]])
+        if rng.random() < 0.7:
+            assembly.hash_ahead()
+    found = assembly.complete()
+    content = b"".join(slices[number] for number in range(count))
+    assert found is not None and found.sha1 == sha1(content) and path.read_bytes() == content
 
 
 def test_the_server_imports_nothing_else_of_cosfs() -> None:
