@@ -9,13 +9,15 @@ import mmap
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from cosfs import interrupts
 
 #: Smaller buffers come from the heap; these go back to the system at once when they are dropped.
 _MAPPED_MIN: Final = 64 * 1024
+
+_HUGE_PAGE: Final = 2 * 1024 * 1024
 
 
 class Memory:
@@ -135,4 +137,9 @@ class Memory:
 def _new_buffer(size: int) -> memoryview:
     if size < _MAPPED_MIN:
         return memoryview(bytearray(size))
-    return memoryview(mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
+    buffer = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if size >= _HUGE_PAGE:
+        # Filled to its end anyway; 512 times fewer pages to be cleared and looked up.
+        with suppress(OSError):  # a kernel without them
+            buffer.madvise(mmap.MADV_HUGEPAGE)
+    return memoryview(buffer)
