@@ -7,8 +7,9 @@ from one pass over the bytes, which can be made while these are being written.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Protocol, runtime_checkable
+from typing import Final, Protocol
 
 from cosfs import sha1
 from cosfs.errors import SourceFailed
@@ -29,7 +30,6 @@ class Digests:
     states: tuple[str, ...] | None
 
 
-@runtime_checkable
 class DigestedSource(Source, Protocol):
     """Content that knows its digests, or has less to read for them than all of itself."""
 
@@ -103,7 +103,9 @@ def digests_of(source: Source) -> Digests:
     Raises:
         SourceFailed: it cannot be read.
     """
+    # A test against the protocol would take longer than digesting some kilobytes.
+    known: Callable[[], Digests] | None = getattr(source, "digests", None)
     try:
-        return source.digests() if isinstance(source, DigestedSource) else Trail().read(source)
+        return Trail().read(source) if known is None else known()
     except OSError as error:
         raise SourceFailed(f"the content cannot be read ({error.strerror})") from error

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 
 class Kind(enum.Enum):
@@ -171,7 +171,6 @@ class Source(Protocol):
         ...
 
 
-@runtime_checkable
 class SharedSource(Source, Protocol):
     """Content in a file that can be had without copying it."""
 

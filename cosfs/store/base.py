@@ -211,6 +211,13 @@ class Store(Protocol):
         """
         ...
 
+    def takes_at_once(self, size: int) -> bool:
+        """Tell whether a new file of ``size`` bytes is stored without asking anybody else.
+
+        Its caller needs no way to give up then. Cost: none.
+        """
+        ...
+
     def close(self) -> None:
         """Give back connections; further calls are errors."""
         ...

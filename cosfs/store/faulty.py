@@ -234,6 +234,9 @@ class FaultyStore:
     def settle(self, path: str, scope: Scope = Scope.NAME) -> None:
         self._run("settle", lambda: self._inner.settle(path, scope), path)
 
+    def takes_at_once(self, size: int) -> bool:
+        return self._inner.takes_at_once(size)
+
     def close(self) -> None:
         self._inner.close()
 

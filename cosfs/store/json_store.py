@@ -172,6 +172,9 @@ class JsonStore:
     def settle(self, path: str, scope: Scope = Scope.NAME) -> None:
         """Nothing is left: every change is made before its call returns."""
 
+    def takes_at_once(self, size: int) -> bool:
+        return False
+
     def close(self) -> None:
         """Nothing to give back: the client belongs to whoever made it."""
 

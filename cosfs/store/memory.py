@@ -299,6 +299,9 @@ class MemoryStore:
     def settle(self, path: str, scope: Scope = Scope.NAME) -> None:
         """Nothing is left: every change is made before its call returns."""
 
+    def takes_at_once(self, size: int) -> bool:
+        return False
+
     def close(self) -> None:
         self._closed = True
 

@@ -88,6 +88,7 @@ class PatientStore:
         self.check_property = store.check_property
         self.write_file = store.write_file
         self.settle = store.settle
+        self.takes_at_once = store.takes_at_once
         self.close = store.close
 
     def stat_file(self, path: str) -> Entry:

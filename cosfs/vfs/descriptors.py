@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from cosfs.vfs import processes
 from cosfs.vfs.streams import Stream
 
 if TYPE_CHECKING:
@@ -44,6 +45,13 @@ class Descriptor:
         self.wrote = False
         #: Whether writes may come of a mapping, long after the program made them.
         self.is_mappable = False
+
+    def is_ended_by(self, pid: int) -> bool:
+        """Tell whether a close by thread ``pid`` is that of the opener, or that one is gone."""
+        if pid <= 0 or self.opener in (0, pid):
+            return True
+        group = processes.thread_group(pid)
+        return group == self.opener or not processes.is_alive(self.opener)
 
     def note_flags(self, flags: int) -> None:
         """Note how it was opened: to write through a mapping, the kernel asks for both rights."""

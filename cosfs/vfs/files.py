@@ -17,7 +17,7 @@ from concurrent.futures import Executor
 from dataclasses import asdict
 from typing import Final
 
-from cosfs import paths
+from cosfs import interrupts, paths
 from cosfs.errors import FsError, NotFound, Stale, StoreError, StoreFailed
 from cosfs.model import Attributes, Entry
 from cosfs.vfs import processes
@@ -227,7 +227,7 @@ class OpenFiles:
             return
         if descriptor.file.failure is not None:
             raise descriptor.file.failure
-        if self._is_openers_close(descriptor, caller):
+        if descriptor.is_ended_by(caller.pid):
             self._store(descriptor.file)
 
     def fsync(self, fh: int) -> None:
@@ -305,18 +305,17 @@ class OpenFiles:
         return is_lost
 
     def _store(self, file: OpenFile) -> None:
-        self._background.finish(lambda: self._store_here(file))
+        # A new file lacks nothing, and what travels with it is surely not too much.
+        is_plain = file.entry is None and not file.new_metadata.properties
+        if is_plain and self._services.store.takes_at_once(file.size):
+            with self._services.locks.holding(file.path), interrupts.watched(None):
+                self._store_here(file)
+        else:
+            self._background.finish(lambda: self._store_here(file))
 
     def _store_here(self, file: OpenFile) -> None:
         if file.store():
             self.pending.superseded(file.path)
-
-    @staticmethod
-    def _is_openers_close(descriptor: Descriptor, caller: Caller) -> bool:
-        opener = descriptor.opener
-        if caller.pid <= 0 or opener == 0 or caller.pid == opener:
-            return True
-        return processes.thread_group(caller.pid) == opener or not processes.is_alive(opener)
 
     def _end(self, file: OpenFile) -> None:
         if file.removed:

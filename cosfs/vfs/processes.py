@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+from typing import Final
+
+#: The line looked for is among the first; a name before it has 64 bytes, escaped.
+_STATUS_SIZE: Final = 1024
 
 
 def thread_group(pid: int) -> int:
@@ -13,13 +17,14 @@ def thread_group(pid: int) -> int:
     if pid <= 0:
         return 0
     try:
-        with open(f"/proc/{pid}/status", "rb") as status:
-            for line in status:
-                if line.startswith(b"Tgid:"):
-                    return int(line[5:])
+        descriptor = os.open(f"/proc/{pid}/status", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            _, found, rest = os.read(descriptor, _STATUS_SIZE).partition(b"\nTgid:")
+        finally:
+            os.close(descriptor)
     except OSError:
         return 0
-    return 0
+    return int(rest.partition(b"\n")[0]) if found else 0
 
 
 def is_alive(pid: int) -> bool:

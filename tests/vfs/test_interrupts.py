@@ -12,6 +12,7 @@ import pytest
 
 from cosfs import interrupts
 from cosfs.errors import ConnectionLost, Interrupted
+from cosfs.model import Entry
 from cosfs.store.faulty import Fault, FaultPlan, FaultyStore, Gate
 from cosfs.store.memory import MemoryStore
 from cosfs.vfs.filesystem import FileSystem
@@ -112,6 +113,38 @@ def test_a_question_ends_for_its_caller_alone(
         slow.gate.open()  # it goes on for who still waits, others are asked anew
     assert second.result(GUARD_S) is not None
     slow.gate.open()
+
+
+class Near(FaultyStore):
+    """A store that takes up to ten bytes at once, and notes which threads store."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        super().__init__(store, FaultPlan())
+        self.stored_by: list[int] = []
+
+    def takes_at_once(self, size: int) -> bool:
+        return size <= 10
+
+    def write_file(self, *arguments: Any, **options: Any) -> Entry:
+        self.stored_by.append(threading.get_ident())
+        return super().write_file(*arguments, **options)
+
+
+def test_what_nobody_is_asked_for_is_stored_by_its_caller(
+    make_fs: MakeFs, store: MemoryStore
+) -> None:
+    near = Near(store)
+    fs = make_fs(over=near)
+    me = threading.get_ident()
+    with interrupts.watched(lambda: False):
+        put(fs, "/small", b"x")
+        put(fs, "/large", b"x" * 11)
+        # What is there already may have to be asked for.
+        fh = fs.open("/small", os.O_WRONLY, ME).fh
+        fs.write(fh, 0, b"y")
+        fs.flush(fh, ME)
+        fs.release(fh)
+    assert [thread == me for thread in near.stored_by] == [True, False, False]
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,9 @@ log = logging.getLogger(__name__)
 _QUIET_S: Final = 0.1
 _HELD_BACK_S: Final = 5.0
 
+#: More than can be added at a time, by the threads of a mount.
+_AT_A_TIME: Final = 64
+
 
 @dataclass(frozen=True, slots=True)
 class BacklogUsage:
@@ -138,6 +141,11 @@ class Backlog:
             with self.lock:
                 self._reserved -= size
                 self._progress.notify_all()
+
+    def has_room_for(self, size: int) -> bool:
+        """Tell whether ``size`` bytes, and those of many others like it, need not wait now."""
+        with self.lock:
+            return not self._is_full_for(size * _AT_A_TIME)
 
     def let_all_in(self) -> None:
         """Let nobody wait for room any more: the mount is to end though the server is away."""

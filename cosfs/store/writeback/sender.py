@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from cosfs.clock import Clock
-from cosfs.digests import digests_of
+from cosfs.digests import Trail
 from cosfs.errors import (
     AlreadyExists,
     BadCredentials,
@@ -96,7 +96,8 @@ class Sender:
     def _write(self, operation: Operation, was_tried: bool) -> None:
         assert operation.entry is not None
         try:
-            source = StoredFile(self._contents.file(operation.content))
+            file = self._contents.file(operation.content)
+            source = StoredFile(file, operation.entry.digest)
         except FileNotFoundError as error:
             # It goes only after the server has it.
             if self._version_at(operation.path) == operation.entry.version:
@@ -115,7 +116,7 @@ class Sender:
         path, entry = operation.path, operation.entry
         assert entry is not None
         if operation.is_replayed:
-            found = Version(digests_of(source).sha, source.size)
+            found = Version(Trail().read(source).sha, source.size)
             if found != entry.version:
                 raise SourceFailed("its content was damaged on the local disk", path=path)
         base = operation.base

@@ -99,6 +99,9 @@ class WriteBackStore:
     def settle(self, path: str, scope: Scope = Scope.NAME) -> None:
         self.backlog.settle(path, scope)
 
+    def takes_at_once(self, size: int) -> bool:
+        return self.backlog.has_room_for(size)
+
     def close(self) -> None:
         """Wait for what waits, then end; what could not be made stays for the next mount."""
         self.backlog.drain(self._patience_s)
@@ -144,7 +147,7 @@ class WriteBackStore:
         if node.entry is not None and node.entry.version != version:
             raise ObjectChanged("the file is another version now", path=path)
         try:
-            file = StoredFile(self.backlog.contents.file(name))
+            file = StoredFile(self.backlog.contents.file(name), version.digest)
         except FileNotFoundError as error:
             if node.content == name and self._is_at(path, node):
                 raise SourceFailed("its content is gone", path=path) from error
