@@ -15,9 +15,11 @@ from typing import Final
 
 from cosfs import interrupts, paths
 from cosfs.config import AttrsOption
-from cosfs.errors import NotFound, StoreError, Unavailable
+from cosfs.errors import CosfsError, NotFound, StoreError, Unavailable
 from cosfs.model import Attributes, Base, Entry, Kind, ListPage, Metadata, names_folder
 from cosfs.store.base import Store
+from cosfs.vfs.attrs import inode
+from cosfs.vfs.filesahead import FilesAhead, Name
 from cosfs.vfs.metacache import MetaCache, Unknown
 from cosfs.vfs.singleflight import SingleFlight
 from cosfs.vfs.statsahead import StatsAhead
@@ -34,6 +36,12 @@ ROOT_ENTRY: Final = Entry(Kind.FOLDER)
 
 #: Names that the stores keep for themselves: ``.cosfs`` in any folder, this one at the root.
 WORK_FOLDER: Final = "/.cosfs-work"
+
+
+#: Folders that are listed ahead once so many were read in a row, none of them with many names.
+_FOLDERS_AHEAD: Final = 16
+_FOLDERS_IN_A_ROW: Final = 3
+_SMALL_FOLDER: Final = 500
 
 
 def is_reserved(path: str) -> bool:
@@ -64,6 +72,9 @@ class Catalog:
         self._listings: SingleFlight[str, dict[str, Entry]] = SingleFlight()
         self._refinements: SingleFlight[str, Attributes] = SingleFlight()
         self._ahead = StatsAhead(ahead_executor, self._names_in_order, self._refine)
+        self._folders_ahead = FilesAhead(
+            ahead_executor, self._folders_in, self._list_ahead, _FOLDERS_AHEAD, _FOLDERS_IN_A_ROW
+        )
 
     def find(self, path: str) -> Entry | None:
         """Return the entry at ``path``, at most the TTL old, or ``None`` if there is none.
@@ -228,6 +239,17 @@ class Catalog:
         # A copy, as callers that share the fetch share its result.
         return dict(self._listings.run(folder, lambda: self._list(folder)))
 
+    def read(self, folder: str) -> dict[str, Entry]:
+        """Return ``listing``, to a program that may read one folder after the other.
+
+        Cost: as ``listing``; those that it reads next are listed ahead.
+        """
+        listing = self.listing(folder)
+        # After a large one the next may be as large, and cost many requests in vain.
+        if folder != paths.ROOT and len(listing) <= _SMALL_FOLDER:
+            self._folders_ahead.read(folder)
+        return listing
+
     def fresh_listing(self, folder: str) -> dict[str, Entry]:
         """Return what is in ``folder`` as the store lists it now. Cost: its pages."""
         return dict(self._list(folder))
@@ -256,6 +278,23 @@ class Catalog:
     def _names_in_order(self, folder: str) -> list[str] | None:
         listing = self.cache.listing(folder)
         return None if listing is None else sorted(listing)
+
+    def _folders_in(self, folder: str) -> list[Name] | None:
+        listing = self.cache.listing(folder)
+        if listing is None:
+            return None
+        return [
+            Name(name, inode(paths.join(folder, name)))
+            for name, entry in sorted(listing.items())
+            if entry.is_folder
+        ]
+
+    def _list_ahead(self, folder: str) -> None:
+        try:
+            self.listing(folder)
+        except CosfsError as error:
+            # Whoever really reads this folder asks again and is told.
+            log.debug("listing %s ahead failed: %s", folder, error)
 
     def _refine(self, path: str) -> None:
         entry = self.find(path)

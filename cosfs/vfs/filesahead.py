@@ -1,10 +1,10 @@
-"""Owns guessing which files of a folder will be read next; must not know what fetching means.
+"""Owns guessing which names of a folder will be read next; must not know what fetching means.
 
 ``cat d/*``, ``grep -r``, ``tar c`` and ``cp -r`` read one file after the other, and each would cost
 a round trip. They take the names in one of three orders: as the folder lists them, which is that of
 shells in the C locale too; by inode number (cp, and find in large folders); or as other locales
-sort, small and capital letters together. Once two files in a row were read in one of them, the next
-ones are fetched in parallel.
+sort, small and capital letters together. Once some in a row were read in one of them, the next ones
+are fetched in parallel. ``ls -lR`` and ``find`` read folders so.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _FOLDERS: Final = 64
 
 
 class Name(NamedTuple):
-    """A file that a folder lists, and its inode number."""
+    """A name that a folder lists, and its inode number."""
 
     name: str
     ino: int
@@ -58,8 +58,8 @@ class _Order:
             [name.name for name in names], {name.name: at for at, name in enumerate(names)}
         )
 
-    def advance(self, name: str) -> bool:
-        """Note that ``name`` is read; return whether that is what was to be expected."""
+    def advance(self, name: str, enough: int) -> bool:
+        """Note that ``name`` is read; return whether it is one of ``enough`` in a row."""
         place = self.places[name]
         if self.row > 1 and self.last - _REACH <= place <= self.begun:
             self.row += 1
@@ -74,7 +74,7 @@ class _Order:
                 self.row, self.last = _SIGHTS, max(self.recent)
                 self.begun = self.last + 1
         self.last = place if self.row == 1 else max(self.last, place)
-        return self.row > 1
+        return self.row >= enough
 
     def next_names(self, most: int) -> Sequence[str]:
         """Return the names to fetch now: none before half of the last ones were read."""
@@ -86,7 +86,7 @@ class _Order:
 
 
 class FilesAhead:
-    """Calls ``fetch`` ahead for files that are about to be read.
+    """Calls ``fetch`` ahead for what is about to be read.
 
     Thread safety: any method from any thread; the lock is never held while anything is fetched.
     """
@@ -97,11 +97,14 @@ class FilesAhead:
         names_of: Callable[[str], Sequence[Name] | None],
         fetch: Callable[[str], object],
         room: int = _MOST,
+        enough: int = 2,
     ) -> None:
-        """``names_of`` gives the files of a folder as it lists them, if that costs nothing.
+        """``names_of`` gives what is read in a folder as it lists it, if that costs nothing.
 
-        There is ``room`` for so many files, all being of the largest size that is fetched ahead.
+        There is ``room`` for so many, all being of the largest size that is fetched ahead.
+        ``enough`` in a row show an order.
         """
+        self._enough = enough
         self._most = min(room, _MOST)
         self._executor = executor
         self._names_of = names_of
@@ -110,7 +113,7 @@ class FilesAhead:
         self._folders: LRUCache[str, list[_Order]] = LRUCache(_FOLDERS)
 
     def read(self, path: str) -> None:
-        """Note that the file at ``path`` begins to be read. Cost: none now."""
+        """Note that what is at ``path`` begins to be read. Cost: none now."""
         folder, name = paths.split(path)
         with self._lock:
             orders = self._folders.get(folder)
@@ -128,7 +131,7 @@ class FilesAhead:
             with self._lock:
                 self._folders[folder] = orders
         with self._lock:
-            expected = [order for order in orders if order.advance(name)]
+            expected = [order for order in orders if order.advance(name, self._enough)]
             # Where several orders agree, or a chance hit is among them, the longest row is right.
             best = max(expected, key=lambda order: order.row, default=None)
             ahead = best.next_names(self._most) if best is not None else ()

@@ -204,7 +204,7 @@ class FileSystem:
     def opendir(self, path: str) -> int:
         """Take a snapshot of a folder's names. Cost: its pages, 0 when its listing is known."""
         self._files.await_replacing(path)
-        listing = self._catalog.listing(path)
+        listing = self._catalog.read(path)
         types = {
             name: self._status.type_bits(paths.join(path, name), entry)
             for name, entry in listing.items()

@@ -9,10 +9,13 @@ from typing import Any
 
 import pytest
 
+from cosfs.model import ListPage
+from cosfs.store.faulty import FaultPlan, FaultyStore
 from cosfs.store.memory import MemoryStore
 from cosfs.vfs.attrs import inode
 from cosfs.vfs.filesahead import FilesAhead, Name
 from cosfs.vfs.smallfiles import SMALL_MAX
+from tests.mount.bench import wait_until
 from tests.vfs.conftest import ME, MakeFs
 from tests.vfs.programs import close, names, open_file, read_file, write_file, write_unseen
 
@@ -129,3 +132,70 @@ def test_files_ahead_that_memory_cannot_hold_are_fetched_once(
             assert len(fs.read(fh, offset, SMALL_MAX // 4)) == SMALL_MAX // 4
         close(fs, fh)
     assert store.requests["read_range"] == 60
+
+
+# Folders -----------------------------------------------------------------------------------------
+
+
+class Listed(FaultyStore):
+    """A store that notes which folders were listed."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        super().__init__(store, FaultPlan())
+        self.folders: list[str] = []
+
+    def list_page(self, folder: str, *, prefix: str = "", cursor: str = "") -> ListPage:
+        self.folders.append(folder)
+        return super().list_page(folder, prefix=prefix, cursor=cursor)
+
+
+@pytest.fixture
+def listed(store: MemoryStore) -> Listed:
+    return Listed(store)
+
+
+def make_folders(make_fs: MakeFs, number: int) -> list[str]:
+    folders = [f"/wide/{index:03}" for index in range(number)]
+    other = make_fs()
+    other.mkdir("/wide", 0o755, ME)
+    for folder in folders:
+        other.mkdir(folder, 0o755, ME)
+        write_file(other, f"{folder}/f", b"x")
+    return folders
+
+
+def test_folders_in_a_row_are_listed_ahead_and_once(make_fs: MakeFs, listed: Listed) -> None:
+    folders = make_folders(make_fs, 40)
+    fs = make_fs(over=listed)
+    assert names(fs, "/wide") == [folder[-3:] for folder in folders]
+    for folder in folders[:3]:
+        assert names(fs, folder) == ["f"]
+    wait_until(lambda: len(listed.folders) == 1 + 3 + 4)
+    for folder in folders[3:]:
+        assert names(fs, folder) == ["f"]
+    assert sorted(listed.folders) == ["/wide", *folders]
+
+
+def test_folders_here_and_there_are_not(make_fs: MakeFs, listed: Listed) -> None:
+    folders = make_folders(make_fs, 40)
+    fs = make_fs(over=listed)
+    names(fs, "/wide")
+    asked = [folders[index] for index in (0, 1, 20, 21, 2, 30)]
+    for folder in asked:
+        names(fs, folder)
+    fs.stop()
+    assert listed.folders == ["/wide", *asked]
+
+
+def test_after_large_folders_none_is_listed_ahead(make_fs: MakeFs, listed: Listed) -> None:
+    folders = make_folders(make_fs, 6)
+    other = make_fs()
+    for folder in folders[:3]:
+        for number in range(501):
+            other.symlink(f"{folder}/{number}", "x", ME)
+    fs = make_fs(over=listed)
+    names(fs, "/wide")
+    for folder in folders[:3]:
+        names(fs, folder)
+    fs.stop()
+    assert listed.folders == ["/wide", *folders[:3]]
