@@ -34,12 +34,12 @@ log = logging.getLogger(__name__)
 
 #: What libfuse 2 renames an open file to when it is unlinked or replaced.
 _HIDDEN_PREFIX: Final = ".fuse_hidden"
-_HIDDEN = re.compile(re.escape(_HIDDEN_PREFIX) + r"[0-9a-f]{16,24}")
+_HIDDEN = re.compile(re.escape(_HIDDEN_PREFIX) + r"[0-9a-f]{16}")
 
 
 def hidden_name(path: str) -> str:
     """Return a name for an open file that loses ``path``, as libfuse makes them up."""
-    return paths.join(paths.parent(path), f"{_HIDDEN_PREFIX}{secrets.token_hex(12)}")
+    return paths.join(paths.parent(path), f"{_HIDDEN_PREFIX}{secrets.token_hex(8)}")
 
 
 class OpenFiles:
