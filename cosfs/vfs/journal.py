@@ -32,7 +32,7 @@ from urllib.parse import quote
 
 from cosfs import paths
 from cosfs.errors import FsError, NoSpace, SpoolFailed
-from cosfs.model import Attributes, Metadata
+from cosfs.model import Attributes, Metadata, Version
 
 log = logging.getLogger(__name__)
 
@@ -151,10 +151,19 @@ def peek(file: Path, table: str) -> dict[str, dict[str, Any]]:
     return {os.fsdecode(path): json.loads(record) for path, record in rows}
 
 
-def overwrite_record(size: int, metadata: Metadata) -> dict[str, Any]:
-    """Return what the journal holds while content of ``size`` bytes is being replaced."""
+def overwrite_record(version: Version, metadata: Metadata) -> dict[str, Any]:
+    """Return what the journal holds while content is being replaced by ``version``."""
+    return {"size": version.size, "digest": version.digest, **metadata_record(metadata)}
+
+
+def overwrite_of(record: dict[str, Any]) -> tuple[Version, Metadata]:
+    """Return what ``overwrite_record`` wrote down; the digest is "" if it is not known."""
+    return Version(record.get("digest", ""), record["size"]), metadata_of(record)
+
+
+def metadata_record(metadata: Metadata) -> dict[str, Any]:
+    """Return what a record holds of metadata."""
     return {
-        "size": size,
         "properties": {
             name: base64.b64encode(value).decode("ascii")
             for name, value in metadata.properties.items()
@@ -163,11 +172,11 @@ def overwrite_record(size: int, metadata: Metadata) -> dict[str, Any]:
     }
 
 
-def overwrite_of(record: dict[str, Any]) -> tuple[int, Metadata]:
-    """Return the size and the metadata that ``overwrite_record`` wrote down."""
+def metadata_of(record: dict[str, Any]) -> Metadata:
+    """Return what ``metadata_record`` wrote down."""
     properties = {name: base64.b64decode(text) for name, text in record["properties"].items()}
     attributes = Attributes(**record["attributes"])
-    return record["size"], Metadata(MappingProxyType(properties), attributes=attributes)
+    return Metadata(MappingProxyType(properties), attributes=attributes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -310,7 +310,7 @@ class OpenFile:
         except Exception as error:
             cause = error if isinstance(error, CosfsError) else CosfsError(repr(error))
             if isinstance(cause, StoreError) and self._kept is not None:
-                self._tried = Version(spool.digests().sha, spool.size)
+                self._tried = spool.version()
             with self._lock:
                 self.failure = failure = StoreFailed(self.path, cause)
             raise failure from error
@@ -326,7 +326,7 @@ class OpenFile:
         # Beside a text of the owner even attributes may not travel with content.
         is_at_risk = self.entry is not None and metadata.properties
         if is_at_risk:
-            journal.put("overwrites", path, overwrite_record(spool.size, metadata))
+            journal.put("overwrites", path, overwrite_record(spool.version(), metadata))
         staged: list[str] = []
 
         def staging(place: str) -> None:

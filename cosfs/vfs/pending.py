@@ -20,7 +20,7 @@ from typing import Any
 from cosfs import paths
 from cosfs.errors import CosfsError, StoreError
 from cosfs.model import Metadata, Version
-from cosfs.vfs.journal import overwrite_of, overwrite_record
+from cosfs.vfs.journal import metadata_of, metadata_record
 from cosfs.vfs.types import NotStored
 
 log = logging.getLogger(__name__)
@@ -176,7 +176,8 @@ def remove(kept: Kept) -> None:
 
 def _write_record(kept: Kept) -> None:
     record = {
-        **overwrite_record(kept.size, kept.metadata),
+        **metadata_record(kept.metadata),
+        "size": kept.size,
         "path": kept.path,
         "since": kept.since,
         "reason": kept.reason,
@@ -193,18 +194,17 @@ def _write_record(kept: Kept) -> None:
 
 def _kept_of(record: dict[str, Any], file: Path) -> Kept:
     data = file.with_suffix(".data")
-    size, metadata = overwrite_of(record)
     base = record["base"]
     os.stat(data)
     return Kept(
         path=str(record["path"]),
         data=data,
-        size=int(size),
+        size=int(record["size"]),
         since=float(record["since"]),
         reason=str(record["reason"]),
         mtime_ns=int(record["mtime_ns"]),
         base=None if base is None else Version(str(base[0]), int(base[1])),
         missing=tuple((int(start), int(end)) for start, end in record["missing"]),
-        metadata=metadata,
+        metadata=metadata_of(record),
         is_conflict=bool(record["is_conflict"]),
     )

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from cosfs.errors import AlreadyExists, CosfsError, NotFound
-from cosfs.model import Attributes, Entry, Metadata
+from cosfs.model import Attributes, Entry, Metadata, Version
 from cosfs.store.base import Store
 from cosfs.vfs.journal import Journal, overwrite_of
 from cosfs.vfs.names import Names
@@ -74,10 +74,16 @@ class Recovery:
     def _restore(self, path: str, record: dict[str, Any]) -> None:
         """Put back what stood beside an object, if its new content came without."""
         entry = self._store.stat_file(path)
-        size, wanted = overwrite_of(record)
-        if entry.size == size and _has_lost_something(entry, wanted):
+        version, wanted = overwrite_of(record)
+        if _is_content(entry, version) and _has_lost_something(entry, wanted):
             log.warning("putting back metadata of %r, which was being overwritten", path)
             self._store.set_metadata(path, entry, wanted)
+
+
+def _is_content(entry: Entry, version: Version) -> bool:
+    """Tell whether an object has this content, by its size alone where a digest is not known."""
+    has_digests = entry.digest and version.digest
+    return entry.version == version if has_digests else entry.size == version.size
 
 
 def _has_lost_something(entry: Entry, wanted: Metadata) -> bool:

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from cosfs.digests import Digests, Trail
 from cosfs.errors import FileTooLarge, FsError, NoSpace, SpoolFailed
+from cosfs.model import Version
 from cosfs.vfs.extents import Extents
 
 _ERRORS: dict[int, type[FsError]] = {
@@ -104,6 +105,10 @@ class Spool:
     def digests(self) -> Digests:
         """Return the digests of the whole; reads what was not written from front to back."""
         return self._trail.read(self)
+
+    def version(self) -> Version:
+        """Return which version of an object this content is; reads as ``digests`` does."""
+        return Version(self.digests().sha, self.size)
 
     def share(self, target: Path) -> None:
         """Let ``target`` be a file with this content, which no later change reaches.

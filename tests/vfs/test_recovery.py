@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ from cosfs.errors import (
     NotFound,
     StoreFailed,
 )
-from cosfs.model import BytesSource, Entry, Metadata, Source
+from cosfs.model import BytesSource, Entry, Metadata, Source, Version
 from cosfs.store.faulty import Fault, FaultPlan, FaultyStore
 from cosfs.store.memory import MemoryStore
 from cosfs.vfs.filesystem import FileSystem
@@ -235,16 +236,19 @@ def test_metadata_that_an_unfinished_overwrite_lost_is_put_back(
     expect_log("putting back metadata")
     properties = {"x-cos-meta-owner": b"me", "content_type": b"text/x"}
     kept = Metadata(MappingProxyType(properties))
-    for path in ("/lost", "/foreign", "/done"):
-        fs._journal.put("overwrites", path, overwrite_record(3, kept))
+    version = Version(hashlib.sha1(b"new").hexdigest(), 3)
+    for path in ("/lost", "/foreign", "/foreign of this size", "/done"):
+        fs._journal.put("overwrites", path, overwrite_record(version, kept))
     write_unseen(store, "/lost", b"new")
     write_unseen(store, "/foreign", b"somebody else's")
+    write_unseen(store, "/foreign of this size", b"new"[::-1])
     with store.unseen():
         store.write_file("/done", BytesSource(b"new"), metadata=kept)
     heir = make_fs(journal_file=fs._journal.file)
     assert heir.getxattr("/lost", "user.x-cos-meta-owner") == b"me"
     assert heir.getxattr("/done", "user.content_type") == b"text/x"
-    assert not [name for name in heir.listxattr("/foreign") if "cos-meta" in name]
+    for path in ("/foreign", "/foreign of this size"):
+        assert not [name for name in heir.listxattr(path) if "cos-meta" in name]
     store.requests.clear()
     make_fs(journal_file=fs._journal.file)
     assert store.requests.total() == 0
