@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Generic, NamedTuple, TypeVar
 
 from cosfs import paths
-from cosfs.errors import AlreadyExists, FolderNotEmpty, NotFound, StoreError
+from cosfs.errors import AlreadyExists, FolderNotEmpty, NotFound, StoreError, Unavailable
 from cosfs.model import Base, Entry, Kind, Metadata
 from cosfs.store.base import Store
 from cosfs.vfs.catalog import Catalog, split_folder_metadata
@@ -70,8 +70,11 @@ class Folders:
 
     def remove(self, path: str) -> None:
         """Remove a folder that is empty. Cost: 1, and 1 if it has a mark."""
-        with self._catalog.unsure_if_lost(path):
+        try:
             self._drop(path)
+        except Unavailable:
+            self._catalog.cache.forget(path, Entry(Kind.FOLDER))
+            raise
         self._catalog.cache.remove(path, Entry(Kind.FOLDER))
 
     def keep(self, path: str) -> None:

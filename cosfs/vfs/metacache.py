@@ -379,12 +379,14 @@ class MetaCache:
 
     # -- the end of beliefs ----------------------------------------------------------------
 
-    def forget(self, path: str) -> None:
+    def forget(self, path: str, was: Entry | None = None) -> None:
         """Drop what is believed of one name: the next lookup asks.
 
-        An own change of it is not forgotten, as a listing may lag behind it, but doubted.
+        If it ``was`` a folder, it is no more counted as one until the next listing. An own change
+        of it is not forgotten, as a listing may lag behind it, but doubted.
         """
         with self._lock:
+            self._count_folder(path, was, None)
             self._own.doubt(path, self._clock.monotonic() - self._ttl - 1)
             self._drop(path)
 

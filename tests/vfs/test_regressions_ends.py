@@ -213,3 +213,14 @@ def test_a_folder_that_was_made_in_vain_is_not_counted(
     with pytest.raises(ServerFault):
         fs.rename("/old", "/top/new")
     assert fs.getattr("/top").nlink == 2
+
+
+def test_a_folder_whose_removal_had_no_answer_is_not_counted(
+    store: MemoryStore, make_fs: MakeFs
+) -> None:
+    lost = Fault("delete_folder", on={1}, error=lambda: ConnectionLost("no answer"), after=True)
+    fs = make_fs(over=FaultyStore(store, FaultPlan(lost)))
+    fs.mkdir("/d", 0o755, ME)
+    with pytest.raises(ConnectionLost):
+        fs.rmdir("/d")
+    assert fs.getattr("/").nlink == 2
