@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
 from tests.conftest import ExpectLog
+from tests.vfs.machine.allowed import NEEDED, Allowed
 from tests.vfs.machine.rules import MOUNTS, MOUNTS_BEHIND, RULES, RULES_BEHIND, Rules
 from tests.vfs.machine.world import World
 
@@ -119,3 +120,5 @@ def test_a_few_steps(
 def test_a_million_steps(machine: type[Machine], expect_log: ExpectLog) -> None:
     expect_log(EXPECTED)
     _run(machine, random.randrange(2**32), examples=10_000, steps=100)
+    if machine is AT_ONCE:
+        assert not [one.name for one in Allowed if not NEEDED[one]], "no check needs these"

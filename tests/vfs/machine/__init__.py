@@ -7,7 +7,8 @@ From below:
 * ``faults``: a store whose requests fail, lose their answers, or kill the mount, as told.
 * ``behind``: a store that makes changes later, where the calling thread makes them.
 * ``bench``: one mount on one store with its programs; picks what the numbers of a step mean.
-* ``checks``: compares mount and store with the model; the table ``ALLOWED`` says what may differ.
+* ``allowed``: all in which a mount may differ from a local disk.
+* ``checks``: compares mount and store with the model.
 * ``outcomes``: a call has ended; lets the model agree with what it may have done.
 * ``names``, ``files``, ``events``: what can happen, one method each.
 * ``world``: all of it together; ``rules``: how often what happens, with which arguments.

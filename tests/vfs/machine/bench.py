@@ -17,6 +17,7 @@ from cosfs.store.memory import MemoryStore
 from cosfs.vfs.filesystem import FileSystem
 from cosfs.vfs.types import Caller
 from tests.fakeclock import FakeClock
+from tests.vfs.machine.allowed import Allowed, allow
 from tests.vfs.machine.behind import Behind
 from tests.vfs.machine.faults import CHANGES, Inline, Trouble, Watched
 from tests.vfs.machine.kernel import Kernel, OpenFd
@@ -201,7 +202,8 @@ class Bench:
     @staticmethod
     def _is_misnamed(opened: Open, at: OpenFd) -> bool:
         """Tell whether libfuse has hidden a file for a rename that failed: it knows no way back."""
-        return at.node.strayed or (at.node.hidden and not opened.node.removed)
+        is_misnamed = at.node.strayed or (at.node.hidden and not opened.node.removed)
+        return allow(Allowed.STRAYED, is_misnamed)
 
     # -- picking -------------------------------------------------------------------------------
 
@@ -277,4 +279,6 @@ class Step:
         """Tell whether a request that failed, or ``also``, explains ``number``."""
         trouble = self._watched.trouble
         is_trouble = trouble is not None and self._watched.hits and number == trouble.number
-        return bool(number and is_trouble) or number in also
+        if number and is_trouble:
+            return allow(Allowed.FAULT)
+        return allow(Allowed.FOREIGN_CONTENT, number in also)

@@ -10,6 +10,7 @@ from typing import Any
 from cosfs import paths
 from cosfs.model import Attributes, BytesSource, Metadata
 from cosfs.store.writeback.sender import may_pass
+from tests.vfs.machine.allowed import Allowed, allow
 from tests.vfs.machine.bench import GID, UID, UMASK
 from tests.vfs.machine.faults import CHANGES, ERRORS, LOOKS, LOST, Killed, Trouble
 from tests.vfs.machine.files import Files
@@ -236,6 +237,7 @@ class Events(Files):
         self._drop_opens()
         for path, node in self.model.all().items():
             if not node.is_folder:
+                allow(Allowed.LOST_BY_KILL, node.dirty)
                 self._revert(path, node)
 
     def _drop_opens(self) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from cosfs.vfs.filesystem import FileSystem
 from cosfs.vfs.types import Caller
+from tests.vfs.machine.allowed import Allowed, allow
 from tests.vfs.machine.bench import MODES, USERS
 from tests.vfs.machine.faults import Killed
 from tests.vfs.machine.kernel import OpenFd
@@ -340,4 +341,5 @@ class Files(Names):
             self.model.note_earlier(path, node, self._kernel_knows_until())
 
     def _kernel_knows_until(self) -> int:
+        allow(Allowed.KERNEL_MEMORY)
         return self._now() + int(self.fs.kernel_ttl_s * SECOND)

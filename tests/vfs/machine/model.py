@@ -78,6 +78,10 @@ class Node:
     def is_folder(self) -> bool:
         return self.kind == "folder"
 
+    @property
+    def subfolders(self) -> int:
+        return sum(child.is_folder for child in self.children.values())
+
     def lose(self, path: str, now: int) -> None:
         """Let the name ``path`` be taken away."""
         self.removed, self.removed_at, self.name = True, now, path

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from cosfs import paths
+from tests.vfs.machine.allowed import Allowed, allow
 from tests.vfs.machine.checks import Checks
 from tests.vfs.machine.model import Model, Node, Refused
 
@@ -39,7 +40,7 @@ class Outcomes(Checks):
             )
             assert before is not None
             if self.fs._journal.all("renames"):
-                # Half done: the next mount takes it back.
+                allow(Allowed.HALF_RENAME)
                 self._before = before
                 self._watched.kill()
             if not expected:
@@ -68,6 +69,7 @@ class Outcomes(Checks):
             try:
                 self._agree(touched, is_done=model is not before)
                 self._close_misnamed()
+                allow(Allowed.DONE_UNANSWERED, model is not before)
                 return
             except AssertionError as error:
                 problems.append(str(error))
@@ -118,7 +120,10 @@ class Outcomes(Checks):
             if trouble.after:
                 node.mtimes, node.later, node.mtime_is_set = set(), set(), False
         elif self.kernel.stat(path).size == length:
+            # If it had this length before, nobody knows.
+            before = node.mtimes if len(node.data) == length else set()
             self.model.truncate(node, length, now)
+            node.mtimes |= before
             node.failed = None
 
     def _adopt_attributes(self, path: str, *, from_store: bool = False) -> None:
@@ -181,7 +186,8 @@ class Outcomes(Checks):
         theirs = self.model.find(path)
         # Content that is the same is the same version.
         is_lost = theirs is not None and [theirs.data] != node.stored[:1]
-        assert is_young or node.is_blind or not is_lost, f"{path}: a foreign version is lost"
+        may_win = allow(Allowed.LAST_WRITER, is_lost and (is_young or node.is_blind))
+        assert may_win or not is_lost, f"{path}: a foreign version is lost"
         self.model.earlier.pop(path, None)
         self.model.set(path, node)
         node.overtaken = False
@@ -200,7 +206,7 @@ class Outcomes(Checks):
 
     def _is_won(self, path: str, node: Node) -> bool:
         """Tell whether O_EXCL is refused because an attempt that had no answer has won."""
-        return node.exclusive and self._held(path) is not None
+        return allow(Allowed.LATE_EXCLUSIVE, node.exclusive and self._held(path) is not None)
 
     def _give_up(self, path: str, node: Node) -> None:
         """The content could not be stored: it is kept."""
@@ -208,6 +214,7 @@ class Outcomes(Checks):
             kept.is_conflict for kept in self.fs._files.pending.all() if kept.path == path
         )
         self.model.pending.append((path, node.data, is_conflict))
+        allow(Allowed.UNSTORED)
 
     def _revert(self, path: str, node: Node) -> None:
         """The content is given up: what the store holds is true."""
@@ -232,6 +239,7 @@ class Outcomes(Checks):
             found = self._attributes_at(node)
             # What was changed while it had no name may be lost, but nothing of before.
             if found in (node.attributes_then, (node.mode, node.uid, node.gid)):
+                allow(Allowed.NAME_BACK)
                 self.model.set(node.name, node)
                 node.removed, node.misplaced, node.data = False, False, held
                 node.dirty, node.failed, node.stored = False, False, [held]
