@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -59,6 +60,8 @@ class Result:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run; return 0, whatever was measured."""
     options = _parser().parse_args(arguments)
+    # As by Ctrl-C: what was mounted and started is ended on the way out.
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(128 + signal.SIGTERM))
     if options.plot is not None and not plot.is_possible():
         print(plot.HOW_TO_GET_IT, file=sys.stderr)
     sizes = QUICK if options.quick else LONG if options.long else ORDINARY
