@@ -372,3 +372,15 @@ def test_a_listing_that_lags_tells_of_attributes_that_were_stored_of_late(tmp_pa
     finish(store)
     assert not store.list_page("/d").marked
     store.close()
+
+
+def test_no_later_page_hides_what_a_folder_is_in_which_something_waits(tmp_path: Path) -> None:
+    server = MemoryStore(page_size=2, marker_slot=False)
+    for name in "abc":
+        server.make_folder(f"/{name}")
+    store = behind(server, tmp_path)
+    put(store, "/a/f", b"f")
+    first = store.list_page("/")
+    assert not first.entries["a"].implied and first.cursor is not None
+    assert set(store.list_page("/", cursor=first.cursor).entries) == {"c"}
+    store.close()

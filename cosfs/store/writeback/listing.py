@@ -27,12 +27,13 @@ _MOST_LISTINGS: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class _Begun:
-    """A listing of which pages are still to come: since when, and what none has shown so far of
-    what was made of late.
+    """A listing of which pages are still to come: since when, what none has shown so far of what
+    was made of late, and which folders one has shown in which something waits.
     """
 
     at: float
     unseen: frozenset[str]
+    shown: frozenset[str] = frozenset()
 
 
 class Listings:
@@ -82,7 +83,7 @@ class Listings:
         local = {
             name: known
             for name, known in local.items()
-            if not (isinstance(known, Entry) and known.implied and _is_folder(made.get(name)))
+            if not (_is_implied(known) and _is_folder(made.get(name)))
         }
         if begun is None:
             begun = _Begun(self._clock.monotonic(), frozenset(made))
@@ -97,9 +98,13 @@ class Listings:
         for name in emptied & entries.keys():
             if entries[name].implied and self._is_empty(paths.join(folder, name)):
                 del entries[name]
+        above = {name for name, known in local.items() if _is_implied(known)}
+        shown = begun.shown | {name for name in above & entries.keys() if entries[name].is_folder}
         is_last = page.cursor is None
         for name, known in local.items():
             is_removed = name in removed
+            if name in above and name in begun.shown:
+                continue
             if isinstance(known, Node) and self._is_as_listed(
                 known, paths.join(folder, name), entries.get(name), made.get(name)
             ):
@@ -108,7 +113,7 @@ class Listings:
         if page.cursor is None:
             self._add_unseen(folder, entries, late, begun, unseen)
         else:
-            self._go_on((folder, prefix, page.cursor), _Begun(begun.at, unseen))
+            self._go_on((folder, prefix, page.cursor), _Begun(begun.at, unseen, shown))
         marked = page.marked
         if is_marked is not None and MARKER_NAME.startswith(prefix):
             marked = is_marked and (page.marked or page.cursor is None)
@@ -212,6 +217,10 @@ class Listings:
             self._begun[key] = begun
             while len(self._begun) > _MOST_LISTINGS:
                 del self._begun[next(iter(self._begun))]
+
+
+def _is_implied(known: Entry | Node | Gone) -> bool:
+    return isinstance(known, Entry) and known.implied
 
 
 def _is_folder(made: Made | None) -> bool:
