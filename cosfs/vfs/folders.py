@@ -177,8 +177,10 @@ class Folders:
         own, rest = split_folder_metadata(metadata)
         text = own.properties.get("biz_attr", b"")
         is_marked = self._catalog.cache.mark(old) is not False
+        # What is to be replaced is there, whatever the store was asked for so far.
+        base = None if isinstance(self._catalog.cache.peek(new), Entry) else Base()
         try:
-            self._catalog.cache.put(new, self._store.make_folder(new, biz_attr=text, base=Base()))
+            self._catalog.cache.put(new, self._store.make_folder(new, biz_attr=text, base=base))
         except AlreadyExists:
             there = self._store.stat_folder(new)
             self._store.set_metadata(new, there, own)

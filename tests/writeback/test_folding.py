@@ -15,6 +15,7 @@ from cosfs.model import Attributes, Base, Metadata
 from cosfs.store.memory import MemoryStore
 from cosfs.store.writeback.store import WriteBackStore
 from tests.fakeclock import FakeClock
+from tests.vfs.machine.world import World
 from tests.writeback.bench import behind, finish, get, put
 
 
@@ -167,3 +168,15 @@ def test_a_file_on_its_way_is_read_where_it_is(server: MemoryStore, store: Write
     assert get(store, "/c") == b"content" and get(store, "/a") is get(store, "/b") is None
     assert sent(server, store)["move_file"] == 2
     assert seen == [b"content"] * 2
+
+
+def test_a_folder_that_replaces_another_has_nothing_of_it() -> None:
+    world = World(delay_s=0.0)
+    world.do("stat", {"path": 28})
+    # Folders of another user; the one that is replaced has a mode of its own.
+    world.do("mkdir", {"path": 3, "mode": 2, "who": 2})
+    world.do("mkdir", {"path": 2, "mode": 1, "who": 2})
+    world.do("make", {"changes": 1000})
+    world.do("rename", {"path": 17, "to": 2})
+    assert set(world.model.all()) == {"/", "/a-"}
+    world.end()

@@ -259,7 +259,7 @@ def _difference(attrs: Attrs, node: Node, beside: list[Node]) -> str:
         "size": {size},
         "blocks": {(size + 511) // 512},
         "rdev": {0},
-        "mtime": node.mtimes | node.made if node.mtimes else {attrs.mtime_ns},
+        "mtime": node.shown_mtimes or {attrs.mtime_ns},
     }
     return ", ".join(
         f"{key} {shown[key]} instead of {allowed[key]}"

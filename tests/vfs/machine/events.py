@@ -261,7 +261,7 @@ class Events(Files):
         self._orphans_left = 0
         for node in self.model.all().values():
             # Its time may be that of a change which is not made yet.
-            node.is_inherited, node.made = self._behind is not None, set()
+            node.is_inherited = self._behind is not None
             if node.is_folder:
                 node.mtimes = set(node.later) if node.mtime_is_set else set()
             elif node.mtimes:

@@ -50,9 +50,10 @@ class Node:
     exclusive: bool = False
     #: Times that the next mount may show instead of those of this one.
     later: set[int] = field(default_factory=set)
-    #: Waits to be stored since the mount before: its time is that of its store, ``made`` maybe.
-    is_inherited: bool = False
+    #: Times at which it may have been stored, later than a mount that shows its own.
     made: set[int] = field(default_factory=set)
+    #: It may wait to be stored since the mount before: its time becomes one of those.
+    is_inherited: bool = False
     #: A program has set the time: no mount may show another.
     mtime_is_set: bool = False
     #: The last attempt to store the content failed, and it was not changed since.
@@ -96,6 +97,10 @@ class Node:
             self.stored.append(data)
         self.dirty, self.failed = True, False
         self.touched(now)
+
+    @property
+    def shown_mtimes(self) -> set[int]:
+        return self.mtimes | self.made if self.is_inherited and self.mtimes else self.mtimes
 
     def touched(self, now: int) -> None:
         """Let the time of change be now."""

@@ -73,7 +73,7 @@ class Names(Outcomes):
                 # That of content which is not stored is told by its store.
                 if node.is_folder or node.mtime_is_set or node.dirty:
                     continue
-                if node.mtimes and now - max(node.mtimes) > 2 * SECOND:
+                if node.mtimes and now - max(node.shown_mtimes) > 2 * SECOND:
                     node.mtime_is_set, node.later = True, set()
                 else:
                     node.later.add(now // SECOND * SECOND)

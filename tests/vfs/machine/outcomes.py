@@ -176,8 +176,7 @@ class Outcomes(Checks):
                 continue
             if not node.is_folder:
                 node.later |= self._seconds()
-            if node.is_inherited:
-                node.made |= self._seconds()
+            node.made |= self._seconds()
 
     def _wins(self, node: Node, path: str) -> None:
         """A file is stored over what somebody else has made of its name."""
