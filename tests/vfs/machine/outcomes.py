@@ -120,10 +120,11 @@ class Outcomes(Checks):
             if trouble.after:
                 node.mtimes, node.later, node.mtime_is_set = set(), set(), False
         elif self.kernel.stat(path).size == length:
-            # If it had this length before, nobody knows.
-            before = node.mtimes if len(node.data) == length else set()
+            was_so = len(node.data) == length
             self.model.truncate(node, length, now)
-            node.mtimes |= before
+            if was_so:
+                # It may be either way.
+                node.mtimes = set()
             node.failed = None
 
     def _adopt_attributes(self, path: str, *, from_store: bool = False) -> None:
