@@ -14,6 +14,7 @@ import re
 import secrets
 import threading
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Final
 
@@ -113,11 +114,10 @@ class OpenFiles:
                 return False
             self._hidden.discard(path)
             file = self._by_path.get(path)
-            has_ended = file is not None and not file.descriptors
-            if file is not None and has_ended:
-                self._forget(file)
-        if file is not None and has_ended:
-            self._end(file)
+            if file is None or file.descriptors:
+                return True
+            self._forget(file)
+        self._end(file)
         return True
 
     def mappable(self) -> list[str]:
@@ -432,7 +432,7 @@ class OpenFiles:
     def note_removed(self, file: OpenFile) -> None:
         """Note in the journal that a hidden file has lost its name for good."""
         is_open = self._by_path.get(file.path) is file
-        if is_open and file.may_be_stored and file.removed and not file.is_misplaced:
+        if is_open and file.may_be_stored and file.removed and not file.lost_name:
             self._note_orphan(file)
 
     def _note_orphan(self, file: OpenFile) -> None:
@@ -450,10 +450,9 @@ class OpenFiles:
         """
         orphan = file.store_path
         if file.may_be_stored:
-            file.is_misplaced = True
-            self._services.catalog.move_file(orphan, path, overwrite=False)
-            file.is_misplaced = False
-            self._services.journal.drop("orphans", orphan)
+            file.lost_name = path
+            self._move_back(orphan, path)
+            file.lost_name = ""
         with self._lock:
             self._hidden.discard(file.path)
             self._by_path.pop(file.path, None)
@@ -464,7 +463,7 @@ class OpenFiles:
     def _delete_orphan(self, file: OpenFile) -> None:
         if not file.may_be_stored:
             return
-        if file.is_misplaced:
+        if file.lost_name:
             self._find_place(file)
             return
         with self._lock:
@@ -482,15 +481,20 @@ class OpenFiles:
         self._services.journal.drop("orphans", file.store_path)
 
     def _find_place(self, file: OpenFile) -> None:
-        """Give a file its name back that lost it to a rename which failed."""
-        orphan = file.store_path
-        record = self._services.journal.all("orphans").get(orphan, {})
-        path = record.get("path", "")
+        """Give a file its name back that lost it to a rename which failed; it may be dirty then."""
+        orphan, path = file.store_path, file.lost_name
+        with self._lock:
+            file.removed = False
+            file.path = path
         try:
-            self._services.catalog.move_file(orphan, path, overwrite=False)
+            self._move_back(orphan, path)
         except StoreError as error:
             log.error("%r lies in %s: the next mount gives it its name: %s", path, orphan, error)
             return
         self._services.keeper.change(path, file.attributes)
-        self._services.journal.drop("orphans", orphan)
         self._services.catalog.cache.forget(path)
+
+    def _move_back(self, orphan: str, path: str) -> None:
+        with suppress(NotFound):  # nothing of it was in the store
+            self._services.catalog.move_file(orphan, path, overwrite=False)
+        self._services.journal.drop("orphans", orphan)

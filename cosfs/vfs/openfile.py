@@ -99,8 +99,8 @@ class OpenFile:
         #: What the store holds; ``None`` before the first store of a new file.
         self.entry = entry
         self.removed = False
-        #: Its name was taken for a rename that failed, and it could not be given back.
-        self.is_misplaced = False
+        #: The name that was taken for a rename which failed, and could not be given back.
+        self.lost_name = ""
         #: Changes of attributes that are not stored, once the name was removed: nor will they be.
         self.attributes = Attributes()
         #: The first store must not replace a file that somebody else made (O_EXCL).

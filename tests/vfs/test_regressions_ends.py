@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from cosfs.errors import ConnectFailed, ConnectionLost, NotFound, ServerFault, Stale
+from cosfs.errors import ConnectFailed, ConnectionLost, NotFound, ServerFault, Stale, StoreFailed
 from cosfs.store.faulty import Fault, FaultPlan, FaultyStore
 from cosfs.store.memory import MemoryStore
 from cosfs.vfs.filesystem import FileSystem
@@ -224,3 +224,44 @@ def test_a_folder_whose_removal_had_no_answer_is_not_counted(
     with pytest.raises(ConnectionLost):
         fs.rmdir("/d")
     assert fs.getattr("/").nlink == 2
+
+
+def test_a_file_that_may_be_stored_but_is_not_gets_its_name_back(
+    store: MemoryStore, make_fs: MakeFs
+) -> None:
+    plan = FaultPlan()
+    fs = make_fs(over=FaultyStore(store, plan))
+    write_file(fs, "/next", b"next")
+    fh = open_file(fs, "/f", os.O_WRONLY | os.O_CREAT)
+    fs.write(fh, 0, b"precious")
+    plan.add(Fault("write_file", error=lambda: ConnectFailed("no route"), on={1}))
+    with pytest.raises(StoreFailed):
+        fs.fsync(fh)
+    fs.rename("/f", HIDDEN)
+    plan.add(Fault("move_file", path="/next", error=lambda: ConnectFailed("no route")))
+    with pytest.raises(ConnectFailed):
+        fs.rename("/next", "/f")
+    assert names(fs, "/") == ["f", "next"]
+    fs.fsync(fh)
+    close(fs, fh)
+    assert store.files() == {"/f": b"precious", "/next": b"next"}
+
+
+def test_what_was_not_stored_of_a_file_that_lost_its_name_for_nothing_is_kept(
+    store: MemoryStore, make_fs: MakeFs, expect_log: Callable[[str], None]
+) -> None:
+    expect_log("has lost its name|not stored")
+    plan = FaultPlan()
+    fs = make_fs(over=FaultyStore(store, plan))
+    write_file(fs, "/next", b"next")
+    write_file(fs, "/f", b"stored")
+    fh = open_file(fs, "/f", os.O_WRONLY)
+    fs.rename("/f", HIDDEN)
+    plan.add(Fault("move_file", on={1, 2}, error=lambda: ConnectFailed("no route")))
+    with pytest.raises(ConnectFailed):
+        fs.rename("/next", "/f")
+    fs.write(fh, 0, b"precious")
+    fs.release(fh)
+    assert store.files() == {"/f": b"stored", "/next": b"next"}
+    (left,) = fs.leftovers.all()
+    assert (left.path, left.size) == ("/f", len(b"precious"))
