@@ -206,6 +206,9 @@ class Events(Files):
             before = self.model.all()
             left = self.fs.stop()
             self._note_stores(before)
+            for node in self._removed():
+                if node.misplaced and node.dirty:
+                    self._give_up(node.name, node)
             self._find_again()
             self._orphans_left += len(self._removed())
             self._nameless += [node for node in self._removed() if node.misplaced]

@@ -303,6 +303,8 @@ class Files(Names):
 
     def _removed_is_released(self, node: Node, *, is_last: bool) -> None:
         if node.misplaced and is_last:
+            if node.dirty:
+                self._give_up(node.name, node)
             self._nameless.append(node)
             self._find_again()
             if not node.removed:

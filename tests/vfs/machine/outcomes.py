@@ -121,6 +121,8 @@ class Outcomes(Checks):
                 node.mtimes, node.later, node.mtime_is_set = set(), set(), False
         elif self.kernel.stat(path).size == length:
             was_so = len(node.data) == length
+            if was_so and not self.fs._files.is_dirty_at(path):
+                return
             self.model.truncate(node, length, now)
             if was_so:
                 # It may be either way.
