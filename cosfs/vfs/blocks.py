@@ -197,6 +197,7 @@ class BlockCache:
         segment = stream.segment
         if (
             segment is None
+            or not offset  # hashing along may begin there
             or stream.content is not content
             or segment.is_dropped
             or not segment.start <= offset
@@ -250,7 +251,8 @@ class BlockCache:
         start = segment.start
         into[at - offset : stop - offset] = segment.data[at - start : stop - start]
         self._table.note_read(segment)
-        if stream is not None:
+        # By the time that it comes, another thread may read another version by the same stream.
+        if stream is not None and stream.content == segment.content:
             stream.segment = segment
             if stream.chain is not None:
                 stream.chain.follow(segment, self._table.of(segment.content))

@@ -178,6 +178,28 @@ def test_who_needs_more_than_is_free_waits() -> None:
         assert cache.usage().bytes <= LIMIT
 
 
+def test_a_read_of_another_version_that_ends_late_is_not_gone_on_with() -> None:
+    source = Source(DATAS[3], DATAS[3][::-1])
+    arrived, gate = threading.Event(), threading.Event()
+
+    def hold(path: str, offset: int) -> None:
+        if path == "/0":
+            arrived.set()
+            assert gate.wait(10)
+
+    source.before = hold
+    stream = Stream()
+    with cache_of(source) as cache, ThreadPoolExecutor(1) as pool:
+        late = pool.submit(read, cache, source, 0, KERNEL, stream, 0)
+        assert arrived.wait(10)
+        # The file was stored meanwhile: the same descriptor reads what it is by now.
+        assert read(cache, source, 0, KERNEL, stream, 1) == DATAS[3][::-1][:KERNEL]
+        gate.set()
+        assert late.result(10) == DATAS[3][:KERNEL]
+        second = read(cache, source, KERNEL, KERNEL, stream, 1)
+    assert second == DATAS[3][::-1][KERNEL : 2 * KERNEL]
+
+
 def test_memory_that_somebody_holds_is_not_used_for_content() -> None:
     source = Source(os.urandom(2 * MIB))
     with cache_of(source, LIMIT) as cache:
