@@ -288,8 +288,7 @@ class OpenFile:
 
     def _store_as(self, path: str, seen: int) -> bool:
         with self._lock:
-            while self._storing:
-                self._lock.wait()
+            self.settle()
             if not self.is_dirty:
                 return False
             if self.failure is not None and self._attempts != seen:
@@ -310,7 +309,8 @@ class OpenFile:
         except Exception as error:
             cause = error if isinstance(error, CosfsError) else CosfsError(repr(error))
             if isinstance(cause, StoreError) and self._kept is not None:
-                self._tried = spool.version()
+                with suppress(CosfsError, OSError):  # what cannot be read was not stored
+                    self._tried = spool.version()
             with self._lock:
                 self.failure = failure = StoreFailed(self.path, cause)
             raise failure from error
@@ -369,7 +369,7 @@ class OpenFile:
         return self.entry is not None or self._tried is not None
 
     def settle(self) -> None:
-        """Wait until no store is under way: before the file's name changes."""
+        """Wait until no store is under way: before the file's bytes or name change."""
         with self._lock:
             while self._storing:
                 self._lock.wait()
@@ -415,8 +415,7 @@ class OpenFile:
     def _changing(self) -> Iterator[Spool]:
         """Hold the lock around a change of the bytes, which no store may be reading."""
         with self._lock:
-            while self._storing:
-                self._lock.wait()
+            self.settle()
             yield self._spool if self._spool is not None else self._make_spool()
 
     def _make_spool(self) -> Spool:

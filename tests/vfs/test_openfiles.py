@@ -467,6 +467,22 @@ def test_a_store_that_fails_is_told_again_and_its_bytes_are_kept(
     assert json.loads(data.with_suffix(".json").read_text())["path"] == "/d/f"
 
 
+def test_a_spool_that_cannot_be_read_is_told_and_kept_too(
+    fs: FileSystem, store: MemoryStore, tmp_path: Path, expect_log: ExpectLog
+) -> None:
+    expect_log("not stored: ")
+    fh = open_file(fs, "/f", os.O_WRONLY | os.O_CREAT)
+    fs.write(fh, 0, b"x" * 10)
+    fs.write(fh, 0, b"y")  # not in order: it is read for its digest
+    [spool] = (tmp_path / "spool0").iterdir()
+    os.truncate(spool, 2)
+    with pytest.raises(StoreFailed):
+        fs.flush(fh, ME)
+    fs.release(fh)
+    assert store.files() == {} and names(fs, "/") == []
+    assert [kept.path for kept in fs.stop()] == ["/f"]
+
+
 def test_after_a_failure_fsync_tries_again_and_success_clears_it(
     fs: FileSystem, store: MemoryStore
 ) -> None:
