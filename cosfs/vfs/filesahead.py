@@ -32,6 +32,10 @@ _REACH: Final = 16
 
 _FOLDERS: Final = 64
 
+#: A folder's names are sorted again only once so large a part of them, one in so many, was read
+#: that came since: else each name that is made and read would cost a sort of all of them.
+_STRANGE: Final = 64
+
 
 class Name(NamedTuple):
     """A name that a folder lists, and its inode number."""
@@ -85,6 +89,14 @@ class _Order:
         return self.names[begin : self.begun]
 
 
+@dataclass(slots=True)
+class _Folder:
+    """The orders of a folder's names, and how many reads were of names that it has not."""
+
+    orders: Sequence[_Order]
+    strange: int = 0
+
+
 class FilesAhead:
     """Calls ``fetch`` ahead for what is about to be read.
 
@@ -110,26 +122,12 @@ class FilesAhead:
         self._names_of = names_of
         self._fetch = fetch
         self._lock = threading.Lock()
-        self._folders: LRUCache[str, list[_Order]] = LRUCache(_FOLDERS)
+        self._folders: LRUCache[str, _Folder] = LRUCache(_FOLDERS)
 
     def read(self, path: str) -> None:
         """Note that what is at ``path`` begins to be read. Cost: none now."""
         folder, name = paths.split(path)
-        with self._lock:
-            orders = self._folders.get(folder)
-        if orders is None or name not in orders[0].places:
-            names = self._names_of(folder)
-            if names is None or len(names) < 2:
-                return
-            orders = [
-                _Order.of(names),
-                _Order.of(sorted(names, key=lambda one: one.ino)),
-                _Order.of(sorted(names, key=lambda one: (one.name.lower(), one.name.swapcase()))),
-            ]
-            if name not in orders[0].places:
-                return
-            with self._lock:
-                self._folders[folder] = orders
+        orders = self._orders_for(folder, name)
         with self._lock:
             expected = [order for order in orders if order.advance(name, self._enough)]
             # Where several orders agree, or a chance hit is among them, the longest row is right.
@@ -137,3 +135,28 @@ class FilesAhead:
             ahead = best.next_names(self._most) if best is not None else ()
         for other in ahead:
             self._executor.submit(self._fetch, paths.join(folder, other))
+
+    def _orders_for(self, folder: str, name: str) -> Sequence[_Order]:
+        """Return the orders of a folder in which ``name`` has a place, if there are any."""
+        with self._lock:
+            known = self._folders.get(folder)
+            if known is not None and name in known.orders[0].places:
+                return known.orders
+            if known is not None:
+                known.strange += 1
+                if known.strange * _STRANGE < len(known.orders[0].names):
+                    return ()
+        names = self._names_of(folder)
+        if names is None or len(names) < 2:
+            return ()
+        orders = [
+            _Order.of(names),
+            _Order.of(sorted(names, key=lambda one: one.ino)),
+            _Order.of(sorted(names, key=lambda one: (one.name.lower(), one.name.swapcase()))),
+        ]
+        is_listed = name in orders[0].places
+        with self._lock:
+            # How far somebody has come in those of before is not lost for a name that none has.
+            kept = None if known is None or is_listed else known.orders
+            self._folders[folder] = _Folder(kept or orders)
+        return orders if is_listed else ()

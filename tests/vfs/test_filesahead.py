@@ -37,7 +37,13 @@ class Ahead:
         self.fetched: list[str] = []
         listed = [Name(name, inode(f"/d/{name}")) for name in NAMES]
         executor: Any = self
-        self.ahead = FilesAhead(executor, lambda folder: listed, self.fetched.append)
+        self.sorted = 0
+
+        def names_of(folder: str) -> list[Name]:
+            self.sorted += 1
+            return listed
+
+        self.ahead = FilesAhead(executor, names_of, self.fetched.append)
 
     def submit(self, fetch: Callable[[str], object], path: str) -> None:
         fetch(path)
@@ -73,6 +79,15 @@ def test_names_at_random_fetch_next_to_nothing() -> None:
     names = [NAMES[number * 77 % 200] for number in range(200)]
     ahead.read(names)
     assert len(ahead.fetched) <= 20
+
+
+def test_reads_of_names_made_since_do_not_sort_the_folder_each_time() -> None:
+    ahead = Ahead()
+    ahead.read(NAMES[:1])
+    ahead.read([f"new{number}" for number in range(100)])
+    assert ahead.sorted <= 30
+    ahead.read(NAMES[1:10])
+    assert f"/d/{NAMES[9]}" in ahead.fetched
 
 
 def test_several_readers_of_one_list_count_as_one() -> None:
