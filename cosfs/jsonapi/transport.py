@@ -205,6 +205,12 @@ class _Adapter(HTTPAdapter):
         self._pools = _pool_classes(network.timeout_s)
         super().__init__(pool_connections=_HOSTS_KEPT, pool_maxsize=network.pool_size)
 
+    def build_response(self, req: requests.PreparedRequest, resp: Any) -> requests.Response:
+        # Nobody looks at cookies, encodings or the request in what comes back.
+        response = requests.Response()
+        response.raw = resp
+        return response
+
     def close(self) -> None:
         # The library leaves that to the garbage collector.
         for manager in (self.poolmanager, *self.proxy_manager.values()):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
+from dataclasses import replace
 
 from cosfs import paths
 from cosfs.clock import Clock, SystemClock
@@ -136,7 +137,8 @@ class JsonStore:
         wanted = self._sized(path, key, spelling.spell(path, metadata, nonce=nonce))
         digest = self._uploader.put(key, source, wanted, create_only=create_only, staging=staging)
         now_ns = self._now_ns()
-        held = spelling.read(wanted)
+        # Of attributes alone nothing changes.
+        held = spelling.read(wanted) if metadata.properties else replace(metadata, facts=None)
         return Entry(Kind.FILE, source.size, now_ns, now_ns, digest=digest, metadata=held)
 
     def move_file(

@@ -15,6 +15,7 @@ Names and values that are no text stand there in the form of ``properties``.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from types import MappingProxyType
 
 from cosfs.errors import AttributesTooLarge, InvalidArgument
@@ -125,6 +126,10 @@ def held(path: str, metadata: Metadata, *, is_folder: bool = False) -> Metadata:
     if is_folder:
         spell_folder(path, metadata)
         kept = properties.settled(metadata.properties)
+    elif not metadata.properties:
+        # Attributes alone always fit, and stay as they are.
+        _check_range(path, metadata.attributes)
+        kept = {}
     else:
         spelling = spell(path, metadata)
         properties.check_size(path, spelling)
@@ -144,5 +149,10 @@ def _name_to_text(path: str, name: str) -> str:
 
 
 def _check_range(path: str, given: Attributes) -> None:
-    if attributes.from_fields(attributes.to_fields(given)) != given:
+    if not _is_in_range(given):
         raise InvalidArgument(path, hint=f"no file can have {given}")
+
+
+@lru_cache(maxsize=256)
+def _is_in_range(given: Attributes) -> bool:
+    return attributes.from_fields(attributes.to_fields(given)) == given
