@@ -207,6 +207,10 @@ def _serve_store(
         log.info("%s is mounted on %s", plan.source, plan.mountpoint)
         progress.ready()
 
+    def let_all_in() -> None:
+        if behind is not None:
+            behind.backlog.let_all_in()
+
     if behind is not None:
         behind.start()
     try:
@@ -215,13 +219,13 @@ def _serve_store(
             plan.mountpoint,
             fuse_options(plan, fs.kernel_ttl_s),
             on_ready=ready,
+            on_stop=let_all_in,
         )
     except FuseUnavailable as error:
         raise failure_of(error, _advice(str(error))) from error
     finally:
         control.stop()
-        if behind is not None:
-            behind.backlog.let_all_in()
+        let_all_in()
         not_stored = fs.stop()
         if behind is not None:
             not_stored += _left_behind(plan, behind)

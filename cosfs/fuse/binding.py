@@ -73,17 +73,24 @@ def serve(
     options: Mapping[str, str | bool],
     *,
     on_ready: Callable[[], None],
+    on_stop: Callable[[], None] = lambda: None,
 ) -> None:
     """Mount, answer calls, and return when the mount is gone: by umount, SIGTERM, SIGINT, SIGHUP.
 
     To be called from the main thread; takes over the handlers of those signals and of SIGUSR1.
-    ``on_ready`` is called once, from another thread, when the file system is about to answer.
+    ``on_ready`` is called once, from another thread, when the file system is about to answer;
+    ``on_stop`` when a signal is to end it: from then on no call may wait for what may never come.
 
     Raises:
         FuseUnavailable: libfuse, fusermount or the kernel refused; the message holds their words.
         Exception: whatever the file system's start raised.
     """
-    pool = Pool(before_end=lambda where: pages.write_back(where, operations.mappable))
+
+    def before_end(where: bytes) -> None:
+        on_stop()
+        pages.write_back(where, operations.mappable)
+
+    pool = Pool(before_end=before_end)
     stock_main = libfuse.fuse_main_real
     libfuse.fuse_main_real = pool.main
     try:

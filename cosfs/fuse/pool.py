@@ -27,16 +27,25 @@ from typing import Any
 import fuse as fusepy
 
 from cosfs import interrupts
+from cosfs.clock import SystemClock
 from cosfs.fuse import callers
 
 log = logging.getLogger(__name__)
 
 libfuse = fusepy._libfuse
 
+_clock = SystemClock()
+
 #: The kernel may send this many reads ahead at once ...
 MAX_BACKGROUND = 48
 #: ... and there are more threads than that, so that a lookup or an interrupt always finds one.
 THREADS = 64
+#: Calls may wait for as long as a server is away: while they do, so many threads do not, up to a
+#: number that is more than a crowd of programs.
+SPARE_THREADS = 16
+MOST_THREADS = 1024
+#: A thread that has asked whether its caller has given up is waiting, also if it asks late.
+_WAITING_S = 2.0
 
 STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 _KICK = signal.SIGUSR1
@@ -69,6 +78,9 @@ class Pool:
     ) -> None:
         """``before_end`` is called with the mount point when a signal ends a mount that answers."""
         self._size = threads
+        self._workers: list[_Worker] = []
+        self._growing = threading.Lock()
+        self._is_stopping = False
         self._before_end = before_end
         #: What libfuse or fusermount wrote when it refused to mount.
         self.refusal = ""
@@ -101,16 +113,18 @@ class Pool:
             channel = libfuse.fuse_session_next_chan(session, None)
             libfuse.fuse_remove_signal_handlers(session)
             self._take_signals()
-            workers = [_Worker(handle, self) for _ in range(self._size)]
+            self._workers = [_Worker(handle, self) for _ in range(self._size)]
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
-        if self._wait(workers):
+        if self._wait():
             assert mountpoint.value is not None
             self._before_end(mountpoint.value)
-        for worker in workers:
+        with self._growing:
+            self._is_stopping = True
+        for worker in self._workers:
             worker.stop(session)
         self._dismissed.set()
-        for worker in workers:
+        for worker in self._workers:
             worker.join()
         libfuse.fuse_unmount(mountpoint, channel)
         libfuse.fuse_destroy(handle)
@@ -119,6 +133,14 @@ class Pool:
     def ask_to_stop(self) -> None:
         """Make ``main`` unmount and return, as SIGTERM does."""
         self._wake(_STOP_ASKED)
+
+    def relieve(self, handle: int) -> None:
+        """Called by a thread that begins to wait: let enough others be there for other calls."""
+        with self._growing:
+            waiting = sum(worker.is_waiting for worker in self._workers)
+            is_enough = len(self._workers) - waiting >= SPARE_THREADS
+            if not (is_enough or self._is_stopping or len(self._workers) >= MOST_THREADS):
+                self._workers.append(_Worker(handle, self))
 
     def leave(self) -> None:
         """Called by a thread that serves no more; returns when it may end."""
@@ -136,9 +158,9 @@ class Pool:
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
 
-    def _wait(self, workers: list[_Worker]) -> bool:
+    def _wait(self) -> bool:
         """Return when somebody unmounted, sent a signal or asked to stop: whether by a signal."""
-        while not all(worker.has_left for worker in workers):
+        while not all(worker.has_left for worker in self._workers):
             for reason in os.read(self._wake_read, 64):
                 if reason in STOP_SIGNALS:
                     log.info("stopping: %s", signal.Signals(reason).name)
@@ -156,10 +178,11 @@ class _Worker(threading.Thread):
         self._handle = handle
         self._pool = pool
         self._left = threading.Event()
+        self._asked = float("-inf")
         self.start()
 
     def run(self) -> None:
-        with interrupts.watched(callers.has_given_up):
+        with interrupts.watched(self._has_given_up):
             if libfuse.fuse_loop(self._handle) != 0:
                 log.error("a thread of the FUSE loop ended with an error")
         self._left.set()
@@ -168,6 +191,16 @@ class _Worker(threading.Thread):
     @property
     def has_left(self) -> bool:
         return self._left.is_set()
+
+    @property
+    def is_waiting(self) -> bool:
+        return _clock.monotonic() - self._asked < _WAITING_S
+
+    def _has_given_up(self) -> bool:
+        begins, self._asked = not self.is_waiting, _clock.monotonic()
+        if begins:
+            self._pool.relieve(self._handle)
+        return callers.has_given_up()
 
     def stop(self, session: int) -> None:
         """Wait until the loop has been left; the request it may be working on is finished first."""

@@ -7,8 +7,9 @@ from typing import Final
 
 from cosfs.vfs.statsahead import WINDOW
 
-#: Threads for each kind of work that callers may leave behind; more than FUSE has for callers.
-_LEFT_BEHIND: Final = 128
+#: Threads for each kind of work that callers may leave behind, or wait in for long; more than FUSE
+#: ever has for callers. None is there before it is needed.
+_LEFT_BEHIND: Final = 2048
 
 #: Threads that hash what is read front to back, for all readers together.
 _HASHERS: Final = 2
