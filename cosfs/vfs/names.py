@@ -13,6 +13,7 @@ from typing import Final
 from cosfs import paths
 from cosfs.clock import Clock
 from cosfs.errors import (
+    AlreadyExists,
     InvalidArgument,
     IsFolder,
     NameTooLong,
@@ -90,6 +91,7 @@ class Names:
         Cost: 1; 1 later if mode or owner are not the mount's.
         """
         refuse_reserved(path)
+        self._refuse_known(path)
         attributes = self._status.attributes_of_new(path, stat.S_IFDIR | mode & 0o7777, caller)
         self._folders.make(path)
         self._keeper.gone(path)
@@ -127,6 +129,7 @@ class Names:
         self, path: str, mode: int, rdev: int, content: bytes, caller: Caller
     ) -> None:
         refuse_reserved(path)
+        self._refuse_known(path)
         if not self._keeper.is_on:
             raise NotPermitted(path, "attrs=none stores plain files only")
         attributes = self._status.attributes_of_new(path, mode, caller, rdev or None)
@@ -143,6 +146,14 @@ class Names:
         self._cache.put(path, entry)
         self._status.made(path, entry.version)
         self._status.touch_folder(paths.parent(path))
+
+    def _refuse_known(self, path: str) -> None:
+        """Raise ``AlreadyExists`` for what the kernel takes to be free, and is not.
+
+        A store would make a folder beside a file of its name, or a file beside a folder.
+        """
+        if isinstance(self._cache.peek(path), Entry):
+            raise AlreadyExists("made meanwhile", path=path)
 
     def readlink(self, path: str) -> str:
         """Return the target of a symbolic link. Cost: 1, or 0 when it was read before."""

@@ -8,7 +8,15 @@ from collections.abc import Callable
 
 import pytest
 
-from cosfs.errors import ConnectFailed, ConnectionLost, NotFound, ServerFault, Stale, StoreFailed
+from cosfs.errors import (
+    AlreadyExists,
+    ConnectFailed,
+    ConnectionLost,
+    NotFound,
+    ServerFault,
+    Stale,
+    StoreFailed,
+)
 from cosfs.store.faulty import Fault, FaultPlan, FaultyStore
 from cosfs.store.memory import MemoryStore
 from cosfs.vfs.filesystem import FileSystem
@@ -265,3 +273,18 @@ def test_what_was_not_stored_of_a_file_that_lost_its_name_for_nothing_is_kept(
     assert store.files() == {"/f": b"stored", "/next": b"next"}
     (left,) = fs.leftovers.all()
     assert (left.path, left.size) == ("/f", len(b"precious"))
+
+
+def test_a_folder_is_not_made_beside_a_file_that_the_kernel_does_not_know(
+    fs: FileSystem, store: MemoryStore, expect_log: Callable[[str], None]
+) -> None:
+    expect_log("not stored")
+    fh = open_file(fs, "/f", os.O_WRONLY | os.O_CREAT)
+    store.hook = outage
+    fs.release(fh)
+    store.hook = None
+    # That there is no such name, the kernel remembers for a second.
+    fs.leftovers.retry()
+    with pytest.raises(AlreadyExists):
+        fs.mkdir("/f", 0o755, ME)
+    assert store.folders() == []
