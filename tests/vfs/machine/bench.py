@@ -69,6 +69,8 @@ class Bench:
         self._fds: dict[int, OpenFd] = {}
         self._next_fd = 0
         self._orphans_left = 0
+        #: Where the mount after a killed one is killed, if at all.
+        self._again: Trouble | None = None
         #: Files without a name or descriptor that will be given their names.
         self._nameless: list[Node] = []
         self._exits = ExitStack()

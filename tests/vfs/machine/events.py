@@ -77,8 +77,12 @@ class Events(Files):
         kind, number = LOST
         self._watched.trouble = Trouble(CHANGES, nth, kind, number, after=True)
 
-    def kill_at(self, changes: int, nth: int, after: int) -> None:
-        """Let the mount be killed at a request of the next step."""
+    def kill_at(self, changes: int, nth: int, after: int, again: int) -> None:
+        """Let the mount be killed at a request of the next step.
+
+        The next one dies, too, at the request ``again`` with which it finishes what was begun.
+        """
+        self._again = Trouble(CHANGES + LOOKS, again, after=bool(after))
         methods = CHANGES if changes else LOOKS
         self._watched.trouble = Trouble(methods, nth, after=bool(after))
 
@@ -271,17 +275,28 @@ class Events(Files):
                 node.mtimes |= node.later
             node.later = set(node.mtimes) if node.mtime_is_set else set()
 
-    def _rise(self, before: Model) -> None:
-        """Mount again after a kill inside a step: that was done or not, nothing else."""
+    def _raise_dead(self) -> None:
+        """Have the state of the moment at which the mount died."""
         self._bury()
         self._watched.trouble = None
         shutil.rmtree(self._state)
         self._saved_state.rename(self._state)
         self._watched.is_dead = False
+
+    def _rise(self, before: Model) -> None:
+        """Mount again after a kill inside a step: that was done or not, nothing else."""
+        self._raise_dead()
         self._fds.clear()
         killed_at = self._now()
         self.clock.advance(self._lag_s)
-        self._mount()
+        self._watched.trouble, self._again = self._again, None
+        try:
+            self._mount()
+        except Killed:
+            self._raise_dead()
+            self.clock.advance(self._lag_s)
+            self._mount()
+        self._watched.trouble = None
         self.clock.advance(self._lag_s)
         pending = before.pending + self.model.pending
         pending += [(path, node.data, True) for node, path in before.overtaken().items()]

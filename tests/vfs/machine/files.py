@@ -10,11 +10,10 @@ from typing import Any
 
 from cosfs.vfs.filesystem import FileSystem
 from cosfs.vfs.types import Caller
-from tests.vfs.machine.allowed import Allowed, allow
 from tests.vfs.machine.bench import MODES, USERS
 from tests.vfs.machine.faults import Killed
 from tests.vfs.machine.kernel import OpenFd
-from tests.vfs.machine.model import SECOND, Node, Open, Refused
+from tests.vfs.machine.model import Node, Open, Refused
 from tests.vfs.machine.names import XATTRS, Names
 
 HOW = (
@@ -341,7 +340,3 @@ class Files(Names):
         """The kernel may take a file for being there that was given up: nobody tells it."""
         if self.model.find(path) is None:
             self.model.note_earlier(path, node, self._kernel_knows_until())
-
-    def _kernel_knows_until(self) -> int:
-        allow(Allowed.KERNEL_MEMORY)
-        return self._now() + int(self.fs.kernel_ttl_s * SECOND)

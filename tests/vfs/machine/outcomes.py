@@ -11,7 +11,7 @@ from typing import TypeVar
 from cosfs import paths
 from tests.vfs.machine.allowed import Allowed, allow
 from tests.vfs.machine.checks import Checks
-from tests.vfs.machine.model import Model, Node, Refused
+from tests.vfs.machine.model import SECOND, Model, Node, Refused
 
 T = TypeVar("T")
 
@@ -191,6 +191,9 @@ class Outcomes(Checks):
         may_win = allow(Allowed.LAST_WRITER, is_lost and (is_young or node.is_blind))
         assert may_win or not is_lost, f"{path}: a foreign version is lost"
         self.model.earlier.pop(path, None)
+        if theirs is None:
+            # The kernel may remember that there was no such name.
+            self.model.note_earlier(path, None, self._kernel_knows_until())
         self.model.set(path, node)
         node.overtaken = False
         if path in self._written_paths():
@@ -198,6 +201,10 @@ class Outcomes(Checks):
         else:
             node.stored = [node.data]
         self._adopt_attributes(path, from_store=True)
+
+    def _kernel_knows_until(self) -> int:
+        allow(Allowed.KERNEL_MEMORY)
+        return self._now() + int(self.fs.kernel_ttl_s * SECOND)
 
     def _is_stored(self, node: Node) -> None:
         """From now the store must hold the content as it is."""

@@ -68,7 +68,7 @@ RULES: Rules = {
     "write_elsewhere": (3, {"path": ANY}),
     "delete_elsewhere": (1, {"path": OLD}),
     "retry": (3, {"which": range(2)}),
-    "kill_at": (2, {"changes": range(2), "nth": (1, 2, 3), "after": range(2)}),
+    "kill_at": (2, {"changes": range(2), "nth": (1, 2, 3), "after": range(2), "again": FEW}),
     "remount": (1, {"offline": range(2)}),
     "kill": (1, {}),
 }
