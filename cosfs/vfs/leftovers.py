@@ -147,7 +147,7 @@ class Leftovers:
     def _store(self, kept: Kept, force: bool) -> None:
         path = kept.path
         if self._files.local_at(path) is not None:
-            raise Busy(path, "a program is writing it: try again once it has closed it")
+            self._refuse(kept, Busy(path, "a program has it open: try again after its close"))
         self._cache.forget(path)
         there = self._services.catalog.find(path)
         if there is not None and there.is_folder:

@@ -62,7 +62,7 @@ ELSEWHERE = {
     errors.ConfigError: "before there is a mount: tests/unit/test_cli.py",
     errors.FuseUnavailable: "before there is a mount: tests/mount/test_starting.py",
     errors.InvalidName: "a name that no Linux kernel passes on: tests/unit/test_store_names.py",
-    errors.Busy: "cosfs pending --retry of a file that is being written; no call of a program",
+    errors.Busy: "cosfs pending --retry, no call of a program: tests/vfs/test_leftovers.py",
     errors.ReadOnlyMount: "cosfs pending --retry: tests/unit/test_asking.py; calls: the kernel",
     errors.NoSpace: "a full local disk: tests/mount/test_disk_full.py",
     errors.FileTooLarge: "a limit of the local disk: tests/vfs/test_races.py",
