@@ -149,7 +149,12 @@ class Calls:
 
     def call_fstat(self) -> tuple[str, Call]:
         slot = self._slot()
-        return f"{slot}", lambda place: seen_of(os.fstat(place.fd(slot)))
+
+        def fstat(place: Place) -> object:
+            info = os.fstat(place.fd(slot))
+            return ("there" if info.st_nlink else "removed"), *seen_of(info)
+
+        return f"{slot}", fstat
 
     def call_fsync(self) -> tuple[str, Call]:
         slot = self._slot()
@@ -229,6 +234,14 @@ def outcome(call: Call, place: Place) -> object:
         return errno.errorcode[error.errno or 0]
 
 
+def may_differ(kind: str, wanted: object, found: object) -> bool:
+    """Tell whether it is right that a call gives ``found`` on the mount, not ``wanted``."""
+    if kind == "fstat" and isinstance(wanted, tuple) and wanted[0] == "removed":
+        # libfuse 2 asks by a path, which a removed folder no longer has, nor has what was in it.
+        return found == "ENOENT"
+    return (kind, str(wanted), str(found)) in ALLOWED
+
+
 def tree(top: str) -> Iterator[tuple[object, ...]]:
     """Yield all that can be seen of what is below ``top``."""
     for folder, folders, files in os.walk(top):
@@ -252,8 +265,8 @@ def mine(names: list[str]) -> list[str]:
 
 
 def compare(bench: Bench, steps: int, remounts: int) -> None:
-    seed = random.SystemRandom().randrange(10**6)
-    print(f"seed {seed}")
+    seed = int(os.environ.get("DISK_SEED") or random.SystemRandom().randrange(10**6))
+    print(f"DISK_SEED={seed}")
     calls = Calls(random.Random(seed))
     local = bench.folder / "local"
     local.mkdir()
@@ -267,8 +280,7 @@ def compare(bench: Bench, steps: int, remounts: int) -> None:
                     words, call = calls.next()
                     wanted, found = outcome(call, disk), outcome(call, place)
                     print(words, "->", str(wanted)[:60])
-                    if (words.split()[0], str(wanted), str(found)) not in ALLOWED:
-                        assert found == wanted
+                    assert found == wanted or may_differ(words.split()[0], wanted, found)
                 disk.close_all()
             finally:
                 place.close_all()
