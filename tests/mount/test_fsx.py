@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import sys
 from pathlib import Path
@@ -15,9 +16,12 @@ MIB = 1024 * 1024
 PROGRAM = Path(__file__).parent / "fsx.py"
 
 
-def exercise(bench: Bench, largest: int, steps: int, remounts: int) -> None:
-    seed = random.SystemRandom().randrange(10**6)
-    print(f"seed {seed}")
+def a_seed() -> int:
+    return int(os.environ.get("FSX_SEED") or random.SystemRandom().randrange(10**6))
+
+
+def exercise(bench: Bench, largest: int, steps: int, remounts: int, seed: int) -> None:
+    print(f"FSX_SEED={seed}")
     (bench.folder / "model").write_bytes(b"")
     for part in range(remounts):
         with bench.mounted() as mount:
@@ -32,19 +36,21 @@ def exercise(bench: Bench, largest: int, steps: int, remounts: int) -> None:
 
 
 def test_a_small_file(bench: Bench) -> None:
-    exercise(bench, 4 * MIB, 4800, remounts=3)
+    exercise(bench, 4 * MIB, 4800, remounts=3, seed=a_seed())
 
 
 def test_a_large_file(bench: Bench) -> None:
-    exercise(bench, 64 * MIB, 200, remounts=2)
+    exercise(bench, 64 * MIB, 200, remounts=2, seed=a_seed())
 
 
 @pytest.mark.long
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize(("largest", "steps"), [(4 * MIB, 190_000), (64 * MIB, 10_000)])
 def test_for_long(bench: Bench, largest: int, steps: int) -> None:
-    for _ in range(steps // 5000):
-        exercise(bench, largest, 5000, remounts=2)
+    seed = a_seed()
+    for part in range(steps // 5000):
+        # A part that fails can be made the first one: its seed is printed.
+        exercise(bench, largest, 5000, remounts=2, seed=seed + 1000 * part)
         bench.sh("rm -f model")
         with bench.mounted() as mount:
             mount.sh("rm f")
