@@ -52,6 +52,14 @@ class Store(Protocol):
         """Raise ``NameTooLong`` or ``InvalidName`` if ``path`` cannot be a key. Cost: none."""
         ...
 
+    def check_folder(self, path: str) -> None:
+        """Raise ``NameTooLong`` or ``InvalidName`` if ``path`` cannot be a marked folder.
+
+        Such a folder of somebody else can be read, but no attributes can be stored in it. Cost:
+        none.
+        """
+        ...
+
     def stat_file(self, path: str) -> Entry:
         """Return the file at ``path``, metadata included, as the server knows it now.
 
@@ -162,7 +170,10 @@ class Store(Protocol):
     def make_folder(
         self, path: str, *, biz_attr: bytes = b"", base: Base | None = None
     ) -> Entry:
-        """Create a folder. Raises ``AlreadyExists`` if it really exists. Cost: 1 request."""
+        """Create a folder. Raises ``AlreadyExists`` if it really exists. Cost: 1 request.
+
+        Raises also what ``check_folder`` does.
+        """
         ...
 
     def delete_folder(

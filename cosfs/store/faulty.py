@@ -131,6 +131,9 @@ class FaultyStore:
     def check_path(self, path: str) -> None:
         self._inner.check_path(path)
 
+    def check_folder(self, path: str) -> None:
+        self._inner.check_folder(path)
+
     def stat_file(self, path: str) -> Entry:
         return self._run("stat_file", lambda: self._inner.stat_file(path), path)
 

@@ -53,6 +53,7 @@ class Folders:
         key = self._keys.folder(path)
         if path == paths.ROOT:
             raise AlreadyExists("the root always exists", path=path)
+        self._keys.mark(path)  # too long for a mark is too long
         text = spelling.spell_folder(path, Metadata({BIZ_ATTR: biz_attr})).text
         self._bucket.create_folder(key, text)
         now = int(self._clock.wall())

@@ -78,6 +78,9 @@ class JsonStore:
         if path != paths.ROOT:
             self._keys.file(path)
 
+    def check_folder(self, path: str) -> None:
+        self._keys.mark(path)
+
     def stat_file(self, path: str) -> Entry:
         return file_entry(self._bucket.stat_file(self._keys.file(path)), path)
 

@@ -136,6 +136,9 @@ class MemoryStore:
     def check_path(self, path: str) -> None:
         folder_key(path)
 
+    def check_folder(self, path: str) -> None:
+        mark_key(path)
+
     def stat_file(self, path: str) -> Entry:
         self._begin("stat_file", path)
         with self._lock:
@@ -250,6 +253,7 @@ class MemoryStore:
     def make_folder(
         self, path: str, *, biz_attr: bytes = b"", base: Base | None = None
     ) -> Entry:
+        self.check_folder(path)
         key = folder_key(path)
         held = spelling.held(path, Metadata({properties.BIZ_ATTR: biz_attr}), is_folder=True)
         self._begin("make_folder", path)

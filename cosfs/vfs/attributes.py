@@ -132,6 +132,11 @@ class AttributeKeeper:
             return False
         return True
 
+    def check_folder(self, folder: str) -> None:
+        """Raise ``NameTooLong`` if no attributes can be stored in ``folder``. Cost: none."""
+        if self.is_on:
+            self._store.check_folder(folder)
+
     def ensure_mark(self, folder: str) -> None:
         """Mark ``folder`` before a name in it gets stored attributes. Cost: 0, or 1 once."""
         known = self._catalog.cache.mark(folder)

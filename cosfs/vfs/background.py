@@ -79,6 +79,7 @@ class PatientStore:
         self._executor = executor
         self.probe = store.probe
         self.check_path = store.check_path
+        self.check_folder = store.check_folder
         self.mark_folder = store.mark_folder
         self.move_file = store.move_file
         self.delete_file = store.delete_file

@@ -348,6 +348,7 @@ class FileSystem:
     def _create(self, path: str, mode: int, flags: int, caller: Caller) -> Opened:
         refuse_reserved(path)
         self._store.check_path(path)
+        self._keeper.check_folder(paths.parent(path))
         if isinstance(self._cache.lookup(path), Entry):
             raise Stale(path, "made meanwhile")
         if self._files.local_at(path) is None:

@@ -12,7 +12,14 @@ from dataclasses import replace
 from typing import Generic, NamedTuple, TypeVar
 
 from cosfs import paths
-from cosfs.errors import AlreadyExists, FolderNotEmpty, NotFound, StoreError, Unavailable
+from cosfs.errors import (
+    AlreadyExists,
+    FolderNotEmpty,
+    NameTooLong,
+    NotFound,
+    StoreError,
+    Unavailable,
+)
 from cosfs.model import Base, Entry, Kind, Metadata
 from cosfs.store.base import Store
 from cosfs.vfs.catalog import Catalog, split_folder_metadata
@@ -91,6 +98,9 @@ class Folders:
                 self._store.make_folder(path, base=Base())
             except AlreadyExists:
                 log.debug("folder %s has a marker by now", path)
+            except NameTooLong:
+                log.debug("folder %s goes with its last name: it can have no marker", path)
+                return
             self._catalog.cache.put(path, replace(entry, implied=False))
 
     # -- the parts of a rename ---------------------------------------------------------------

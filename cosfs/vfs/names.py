@@ -199,6 +199,7 @@ class Names:
         refuse_reserved(old)
         refuse_reserved(new)
         self._store.check_path(new)
+        self._keeper.check_folder(paths.parent(new))
         self.folder_renames.take_back(old, new)
         replaced = self._files.just_hidden(new)
         if replaced is None and old != new and self._files.at(new) is not None:

@@ -132,6 +132,7 @@ class Status:
         times = Times(atime_ns=atime_ns, ctime_ns=self._clock.wall_ns())
         if file is None:
             entry = self._catalog.get(path)
+            self._keeper.check_folder(path if entry.is_folder else paths.parent(path))
             if entry.is_folder:
                 times = times._replace(mtime_ns=attributes.mtime_ns)
             self._cache.set_times(path, version_of(entry), times)

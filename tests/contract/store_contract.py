@@ -125,6 +125,14 @@ def big_content(number: int) -> bytes:
     return b"x" * (number % 4)
 
 
+def is_too_long(store: Store, folder: str) -> bool:
+    try:
+        store.check_folder(folder)
+    except NameTooLong:
+        return True
+    return False
+
+
 class StoreContract(AttributesContract):
     """The tests. ``store`` is given by the subclass."""
 
@@ -267,6 +275,21 @@ class StoreContract(AttributesContract):
                 write(store, path)
             with pytest.raises(NameTooLong):
                 store.move_file("/f", path, overwrite=True)
+
+    def test_a_folder_leaves_room_for_its_mark(self, store: Store) -> None:
+        below = "/" + "/".join(["中" * 66] * 4)
+        name = next(n for n in range(1, 100) if is_too_long(store, f"{below}/{'y' * n}")) * "y"
+        store.check_path(f"{below}/{name}/f")
+        with pytest.raises(NameTooLong):
+            store.make_folder(f"{below}/{name}")
+        assert list_all(store, below) == {}
+        fits = f"{below}/{name[1:]}"
+        store.make_folder(fits)
+        assert store.mark_folder(fits)
+        write(store, f"{fits}/1234567")
+        with pytest.raises(NameTooLong):
+            write(store, f"{fits}/12345678")
+        assert set(list_all(store, fits)) == {"1234567"}
 
     def test_impossible_names(self, store: Store) -> None:
         store.check_path("/")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
 
 import pytest
 
@@ -215,6 +216,34 @@ def test_names_that_are_too_long_cost_nothing(fs: FileSystem, store: MemoryStore
     with pytest.raises(NameTooLong):
         fs.getattr("/" + "/".join(["n" * 200] * 5))
     assert store.requests.total() == 0
+
+
+def test_a_folder_too_deep_for_attributes_refuses_them_at_once(
+    fs: FileSystem, store: MemoryStore
+) -> None:
+    parent = "/" + "/".join(["d" * 200] * 4)
+    deep = parent + "/" + "e" * 40
+    with pytest.raises(NameTooLong):
+        fs.mkdir(deep, 0o700, ME)
+    assert names(fs, parent) == []
+    write_file(fs, "/f", b"x")
+    write_unseen(store, f"{deep}/g", b"theirs")
+    fs.refresh("/")
+    assert names(fs, deep) == ["g"] and read_file(fs, f"{deep}/g") == b"theirs"
+    refused: list[Callable[[], object]] = [
+        lambda: fs.chmod(deep, 0o700),
+        lambda: fs.chmod(f"{deep}/g", 0o600),
+        lambda: fs.utimens(f"{deep}/g", 1, 1),
+        lambda: fs.create(f"{deep}/h", 0o644, os.O_WRONLY, ME),
+        lambda: fs.symlink(f"{deep}/h", "target", ME),
+        lambda: fs.rename("/f", f"{deep}/f"),
+    ]
+    for call in refused:
+        with pytest.raises(NameTooLong):
+            call()
+    fs.rename(f"{deep}/g", "/g")
+    assert names(fs, "/")[-2:] == ["f", "g"] and names(fs, deep) == []
+    assert fs.stop() == []
 
 
 def test_attributes_hold_and_times_end_with_their_version(

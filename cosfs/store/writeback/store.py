@@ -93,6 +93,9 @@ class WriteBackStore:
     def check_path(self, path: str) -> None:
         self._inner.check_path(path)
 
+    def check_folder(self, path: str) -> None:
+        self._inner.check_folder(path)
+
     def check_property(self, path: str, name: str, value: bytes) -> None:
         self._inner.check_property(path, name, value)
 
@@ -392,7 +395,7 @@ class WriteBackStore:
     def make_folder(
         self, path: str, *, biz_attr: bytes = b"", base: Base | None = None
     ) -> Entry:
-        self._inner.check_path(path)
+        self._inner.check_folder(path)
         held = spelling.held(path, Metadata({"biz_attr": biz_attr}), is_folder=True)
         if base is None and path not in self._view.folders:
             try:
