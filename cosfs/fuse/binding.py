@@ -177,6 +177,8 @@ class Binding(fusepy.FUSE):  # type: ignore[misc]
         self, _path: bytes | None, buf: Any, filler: Any, offset: int, fip: Any
     ) -> int:
         """Fill ``buf`` from the entry at ``offset`` on; of a stat, libfuse uses inode and type."""
+        if not offset:
+            self.operations.rewinddir(fip.contents.fh)
         entries = self.operations.readdir(fip.contents.fh)
         stat = fusepy.c_stat()
         pointer = ctypes.pointer(stat)

@@ -164,6 +164,10 @@ class Operations:
     def readdir(self, fh: int) -> Sequence[DirEntry]:
         return self._fs.readdir(fh)
 
+    def rewinddir(self, fh: int) -> None:
+        """Begin to read an open folder from its start; libfuse has no operation for it."""
+        self._fs.rewinddir(fh)
+
     def releasedir(self, _path: str | None, fh: int) -> None:
         self._fs.releasedir(fh)
 

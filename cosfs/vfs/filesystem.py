@@ -22,7 +22,7 @@ from cosfs.errors import IsFolder, NotFound, Stale, StoreFailed
 from cosfs.model import Entry, Kind, Metadata, Scope
 from cosfs.store.base import Store
 from cosfs.vfs.attributes import AttributeKeeper
-from cosfs.vfs.attrs import AttrsBuilder, inode
+from cosfs.vfs.attrs import AttrsBuilder
 from cosfs.vfs.background import Background, PatientStore
 from cosfs.vfs.blocks import BlockCache
 from cosfs.vfs.capacity import Capacity
@@ -33,13 +33,13 @@ from cosfs.vfs.diskcache import DiskCache
 from cosfs.vfs.files import OpenFiles
 from cosfs.vfs.filesahead import FilesAhead
 from cosfs.vfs.folders import Folders
-from cosfs.vfs.handles import HandleTable
 from cosfs.vfs.journal import AttributeJournal, Journal
 from cosfs.vfs.kernelview import KernelView
 from cosfs.vfs.leftovers import Leftovers
 from cosfs.vfs.metacache import MetaCache, Unknown
 from cosfs.vfs.names import Names
 from cosfs.vfs.openfile import OpenFile, Services
+from cosfs.vfs.openfolders import OpenFolders
 from cosfs.vfs.pathlocks import PathLocks
 from cosfs.vfs.pools import Pools
 from cosfs.vfs.recovery import Recovery
@@ -119,8 +119,7 @@ class FileSystem:
         self.warmer = Warmer(
             self._catalog, self._files, blocks, self._disk, pools.content, data.parallel
         )
-        #: Of open folders: the path, and the names.
-        self._snapshots: HandleTable[tuple[str, Sequence[DirEntry]]] = HandleTable()
+        self._open_folders = OpenFolders(self._catalog, self._status, self._files)
         self._is_stopped = False
 
     @property
@@ -202,31 +201,24 @@ class FileSystem:
     # -- folders -----------------------------------------------------------------------------
 
     def opendir(self, path: str) -> int:
-        """Take a snapshot of a folder's names. Cost: its pages, 0 when its listing is known."""
-        self._files.await_replacing(path)
-        listing = self._catalog.read(path)
-        types = {
-            name: self._status.type_bits(paths.join(path, name), entry)
-            for name, entry in listing.items()
-        }
-        types.update(dict.fromkeys(self._files.unstored_in(path), stat.S_IFREG))
-        snapshot = [
-            DirEntry(name, inode(paths.join(path, name)), type_bits)
-            for name, type_bits in sorted(types.items())
-        ]
-        return self._snapshots.add((path, snapshot))
+        """See ``OpenFolders.open``."""
+        return self._open_folders.open(path)
 
     def readdir(self, fh: int) -> Sequence[DirEntry]:
-        """Return the snapshot, without ``.`` and ``..``. Cost: none."""
-        return self._snapshots.get(fh)[1]
+        """See ``OpenFolders.read``."""
+        return self._open_folders.read(fh)
+
+    def rewinddir(self, fh: int) -> None:
+        """See ``OpenFolders.rewind``."""
+        self._open_folders.rewind(fh)
 
     def releasedir(self, fh: int) -> None:
         """Drop the snapshot."""
-        self._snapshots.remove(fh)
+        self._open_folders.close(fh)
 
     def fsyncdir(self, fh: int) -> None:
         """Return when the store holds the names of the folder as they are."""
-        self._store.settle(self._snapshots.get(fh)[0], Scope.FOLDER)
+        self._store.settle(self._open_folders.path(fh), Scope.FOLDER)
 
     # -- names -------------------------------------------------------------------------------
 
@@ -261,7 +253,11 @@ class FileSystem:
             with interrupts.watched(None):
                 self._names.rename(old, new)
         else:
-            self._background.finish(lambda: self._names.rename(old, new))
+            self._background.finish(lambda: self._rename(old, new))
+
+    def _rename(self, old: str, new: str) -> None:
+        self._names.rename(old, new)
+        self._open_folders.moved(old, new)
 
     # -- content -----------------------------------------------------------------------------
 

@@ -36,6 +36,11 @@ class HandleTable(Generic[T]):
         except KeyError:
             raise BadHandle(f"handle {fh}") from None
 
+    def all(self) -> list[T]:
+        """Return all that is open."""
+        with self._lock:
+            return list(self._open.values())
+
     def remove(self, fh: int) -> T:
         """Forget ``fh``; return what it stood for. Raises ``BadHandle``."""
         with self._lock:

@@ -84,6 +84,7 @@ def operations(fs: Notes) -> Operations:
         (("removexattr", "/a", "user.x"), ("removexattr", "/a", "user.x")),
         (("opendir", "/a"), ("opendir", "/a")),
         (("readdir", 4), ("readdir", 4)),
+        (("rewinddir", 4), ("rewinddir", 4)),
         (("releasedir", None, 4), ("releasedir", 4)),
         (("fsyncdir", None, 0, 4), ("fsyncdir", 4)),
     ],
