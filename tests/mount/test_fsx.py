@@ -45,12 +45,14 @@ def test_a_large_file(bench: Bench) -> None:
 
 @pytest.mark.long
 @pytest.mark.timeout(7200)
-@pytest.mark.parametrize(("largest", "steps"), [(4 * MIB, 190_000), (64 * MIB, 10_000)])
-def test_for_long(bench: Bench, largest: int, steps: int) -> None:
+@pytest.mark.parametrize(
+    ("largest", "steps", "remounts"), [(4 * MIB, 190_000, 2), (64 * MIB, 10_000, 20)]
+)
+def test_for_long(bench: Bench, largest: int, steps: int, remounts: int) -> None:
     seed = a_seed()
     for part in range(steps // 5000):
         # A part that fails can be made the first one: its seed is printed.
-        exercise(bench, largest, 5000, remounts=2, seed=seed + 1000 * part)
+        exercise(bench, largest, 5000, remounts, seed + 1000 * part)
         bench.sh("rm -f model")
         with bench.mounted() as mount:
             mount.sh("rm f")
