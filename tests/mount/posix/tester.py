@@ -241,9 +241,13 @@ def acting(user: User) -> Iterator[None]:
 
 
 def tick() -> None:
-    """Return once the coarsest clock that files are dated by has gone on."""
-    start = time.clock_gettime_ns(_COARSE)
-    while time.clock_gettime_ns(_COARSE) == start:
+    """Return once the coarsest clock that files are dated by is past this moment.
+
+    A file that was looked at may be dated by the exact clock, which is ahead of the coarse one:
+    that this one has gone on would not be enough.
+    """
+    start = time.time_ns()
+    while time.clock_gettime_ns(_COARSE) <= start:
         time.sleep(0.0005)
 
 
