@@ -227,6 +227,13 @@ def test_the_end_of_a_mount_waits_for_no_room(tmp_path: Path) -> None:
     store.close()
 
 
+def test_content_of_which_few_fit_is_not_promised_to_be_taken_at_once(tmp_path: Path) -> None:
+    store = behind(MemoryStore(), tmp_path, size_bytes=1000)
+    # Nothing waits: one would be let in however large, but not a second one beside it.
+    assert store.takes_at_once(10) and not store.takes_at_once(600)
+    store.close()
+
+
 def test_a_row_that_a_full_disk_kept_goes_with_the_next_change(
     tmp_path: Path, expect_log: ExpectLog
 ) -> None:

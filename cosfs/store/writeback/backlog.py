@@ -145,7 +145,8 @@ class Backlog:
     def has_room_for(self, size: int) -> bool:
         """Tell whether ``size`` bytes, and those of many others like it, need not wait now."""
         with self.lock:
-            return not self._is_full_for(size * _AT_A_TIME)
+            held = self._queue.bytes + self._reserved
+            return held + size * _AT_A_TIME <= self._options.size_bytes
 
     def let_all_in(self) -> None:
         """Let nobody wait for room any more: the mount is to end though the server is away."""
