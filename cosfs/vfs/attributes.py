@@ -147,6 +147,15 @@ class AttributeKeeper:
         else:
             self._catalog.cache.put_mark(folder, True)
 
+    def travels_unasked(self, path: str, metadata: Metadata) -> bool:
+        """Tell whether a new file carries ``metadata`` without a question to anybody.
+
+        No properties are surely not too much; attributes need a mark in the folder. Cost: none.
+        """
+        has_none = not self.is_on or self.unsent(path).merged(metadata.attributes) == _NOTHING
+        is_known = has_none or self._catalog.cache.mark(paths.parent(path)) is not None
+        return is_known and not metadata.properties
+
     @contextmanager
     def travelling(self, path: str, metadata: Metadata, mtime_ns: int | None) -> Iterator[Metadata]:
         """Give what content about to be stored under ``path`` carries; it is sent at the end.

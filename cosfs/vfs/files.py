@@ -305,8 +305,8 @@ class OpenFiles:
         return is_lost
 
     def _store(self, file: OpenFile) -> None:
-        # A new file lacks nothing, and what travels with it is surely not too much.
-        is_plain = file.entry is None and not file.new_metadata.properties
+        is_new, keeper = file.entry is None, self._services.keeper
+        is_plain = is_new and keeper.travels_unasked(file.path, file.new_metadata)
         if is_plain and self._services.store.takes_at_once(file.size):
             with self._services.locks.holding(file.path), interrupts.watched(None):
                 self._store_here(file)

@@ -115,6 +115,23 @@ def test_a_question_ends_for_its_caller_alone(
     slow.gate.open()
 
 
+def test_a_close_that_asks_for_its_folders_mark_can_be_given_up(
+    make_slow: MakeSlow, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "takes_at_once", lambda size: True)
+    store.make_folder("/d")
+    slow = make_slow()
+    fh = slow.fs.create("/d/f", 0o600, os.O_WRONLY, ME).fh
+    slow.fs.write(fh, 0, b"x")
+    slow.holds("mark_folder")
+    try:
+        slow.interrupt(lambda: slow.fs.flush(fh, ME))
+    finally:
+        slow.gate.open()
+    slow.fs.release(fh)
+    assert store.files() == {"/d/f": b"x"}
+
+
 class Near(FaultyStore):
     """A store that takes up to ten bytes at once, and notes which threads store."""
 
