@@ -118,7 +118,10 @@ class Folders:
     def copy(self, tree: Tree, new: str) -> None:
         """Make all folders of ``tree`` again at ``new``, with what they have of their own."""
         for folder, entry in tree.folders:
-            self._copy_folder(folder, entry, paths.moved(folder, tree.top, new))
+            copied = paths.moved(folder, tree.top, new)
+            # What is to be replaced is there, whatever the store was asked for so far.
+            is_free = folder != tree.top or self._catalog.cache.peek(new) is None
+            self._copy_folder(folder, entry, copied, Base() if is_free else None)
 
     def move(
         self,
@@ -181,14 +184,12 @@ class Folders:
             if not tree.holds(folder, keep_top=keep_top):
                 self._drop(folder)
 
-    def _copy_folder(self, old: str, entry: Entry, new: str) -> None:
+    def _copy_folder(self, old: str, entry: Entry, new: str, base: Base | None) -> None:
         """Make ``new`` a folder with the metadata of ``old``; what is there already is replaced."""
         metadata = self._catalog.metadata(old, entry)
         own, rest = split_folder_metadata(metadata)
         text = own.properties.get("biz_attr", b"")
         is_marked = self._catalog.cache.mark(old) is not False
-        # What is to be replaced is there, whatever the store was asked for so far.
-        base = None if isinstance(self._catalog.cache.peek(new), Entry) else Base()
         try:
             self._catalog.cache.put(new, self._store.make_folder(new, biz_attr=text, base=base))
         except AlreadyExists:

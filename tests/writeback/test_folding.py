@@ -170,8 +170,9 @@ def test_a_file_on_its_way_is_read_where_it_is(server: MemoryStore, store: Write
     assert seen == [b"content"] * 2
 
 
-def test_a_folder_that_replaces_another_has_nothing_of_it() -> None:
-    world = World(delay_s=0.0)
+@pytest.mark.parametrize("ttl_s", [60.0, 0.0])
+def test_a_folder_that_replaces_another_has_nothing_of_it(ttl_s: float) -> None:
+    world = World(delay_s=0.0, ttl_s=ttl_s)
     world.do("stat", {"path": 28})
     # Folders of another user; the one that is replaced has a mode of its own.
     world.do("mkdir", {"path": 3, "mode": 2, "who": 2})
