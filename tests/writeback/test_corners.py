@@ -7,8 +7,10 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from cosfs.errors import ConnectFailed, QuotaExceeded
-from cosfs.model import Attributes, Base, Metadata
+import pytest
+
+from cosfs.errors import AttributesTooLarge, ConnectFailed, QuotaExceeded
+from cosfs.model import Attributes, Base, BytesSource, Metadata
 from cosfs.store.faulty import Fault, FaultPlan, FaultyStore
 from cosfs.store.memory import MemoryStore
 from cosfs.store.writeback import leftover
@@ -231,6 +233,24 @@ def test_content_of_which_few_fit_is_not_promised_to_be_taken_at_once(tmp_path: 
     store = behind(MemoryStore(), tmp_path, size_bytes=1000)
     # Nothing waits: one would be let in however large, but not a second one beside it.
     assert store.takes_at_once(10) and not store.takes_at_once(600)
+    store.close()
+
+
+def test_what_only_the_server_can_take_is_not_refused_for_an_older_refusal(
+    tmp_path: Path, expect_log: ExpectLog
+) -> None:
+    expect_log("not stored: move of '/a': the account is full")
+    server = MemoryStore()
+    put(server, "/a", b"a")
+    full = Fault("move_file", "/a", error=lambda: QuotaExceeded("the account is full"))
+    store = behind(FaultyStore(server, FaultPlan(full)), tmp_path)
+    store.move_file("/a", "/b", overwrite=True, base=Base(server.stat_file("/a")))
+    finish(store)
+    large = Metadata({f"xattr-{number}": bytes(900) for number in range(40)})
+    with pytest.raises(AttributesTooLarge):
+        store.write_file("/b", BytesSource(b"b"), metadata=large, base=Base())
+    with pytest.raises(QuotaExceeded):
+        store.settle("/b")
     store.close()
 
 

@@ -319,11 +319,8 @@ class Backlog:
         Of names that were refused before, a program is told once, and who asks for a tree always.
         """
         with self.lock:
-            targets = self._queue.touching(path, scope)
             failures = self._outage.failures
-            self._press(targets)
-            for operation in targets:
-                self._wait_for(operation, failures)
+            self._await(path, scope, failures)
             untold = [one for one in self._refused.values() if one.touches(path, scope)]
             if scope is not Scope.TREE:
                 untold = [one for one in untold if not one.is_told]
@@ -331,6 +328,17 @@ class Backlog:
                 refused.is_told = True
             for refused in untold:
                 self._wait_for(refused, failures)
+
+    def await_name(self, path: str) -> None:
+        """Return once what waits at ``path`` was made; what was refused before is not told."""
+        with self.lock:
+            self._await(path, Scope.NAME, self._outage.failures)
+
+    def _await(self, path: str, scope: Scope, failures: int) -> None:
+        targets = self._queue.touching(path, scope)
+        self._press(targets)
+        for operation in targets:
+            self._wait_for(operation, failures)
 
     def await_end(self, operation: Operation) -> None:
         """Return once a change was made. Raises what stands in its way."""

@@ -247,7 +247,7 @@ class WriteBackStore:
             held = spelling.held(path, metadata)
         except AttributesTooLarge:
             # As much may be there already: only the server knows.
-            self.settle(path)
+            self.backlog.await_name(path)
             return self._inner.write_file(
                 path,
                 source,
@@ -321,7 +321,7 @@ class WriteBackStore:
             if known is not None:
                 known = spelling.held(path, known, is_folder=is_folder)
         except AttributesTooLarge:
-            self.settle(path)
+            self.backlog.await_name(path)
             self._inner.set_metadata(path, entry, metadata)
             return
         if known == held:
