@@ -417,8 +417,7 @@ class OpenFiles:
         What had it and has lost it was removed, not replaced by halves.
         """
         self.settle_hidden()
-        file = self._halves.ask(path)
-        if file is not None:
+        if (file := self._halves.ask(path)) is not None:
             self.note_removed(file)
 
     def settle_hidden(self, *, all_of_them: bool = False) -> None:
@@ -492,7 +491,8 @@ class OpenFiles:
             log.error("%r lies in %s: the next mount gives it its name: %s", path, orphan, error)
             return
         self._services.keeper.change(path, file.attributes)
-        self._services.catalog.cache.forget(path)
+        if file.entry is not None:  # an own change: a listing may lag behind it
+            self._services.catalog.cache.put(path, file.entry)
 
     def _move_back(self, orphan: str, path: str) -> None:
         with suppress(NotFound):  # nothing of it was in the store

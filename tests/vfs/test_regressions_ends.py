@@ -275,6 +275,25 @@ def test_what_was_not_stored_of_a_file_that_lost_its_name_for_nothing_is_kept(
     assert (left.path, left.size) == ("/f", len(b"precious"))
 
 
+def test_a_name_that_the_last_close_gives_back_is_listed_at_once(
+    store: MemoryStore, make_fs: MakeFs, clock: FakeClock, expect_log: Callable[[str], None]
+) -> None:
+    expect_log("has lost its name")
+    plan = FaultPlan()
+    fs = make_fs(ttl_s=0, over=FaultyStore(store, plan))
+    write_file(fs, "/next", b"next")
+    write_file(fs, "/f", b"stored")
+    store.listing_lag_s = 5
+    fh = open_file(fs, "/f", os.O_RDONLY)
+    fs.rename("/f", HIDDEN)
+    plan.add(Fault("move_file", on={1, 2}, error=lambda: ConnectFailed("no route")))
+    with pytest.raises(ConnectFailed):
+        fs.rename("/next", "/f")
+    clock.advance(store.listing_lag_s + 1)
+    fs.release(fh)
+    assert names(fs, "/") == ["f", "next"]
+
+
 def test_a_folder_is_not_made_beside_a_file_that_the_kernel_does_not_know(
     fs: FileSystem, store: MemoryStore, expect_log: Callable[[str], None]
 ) -> None:
