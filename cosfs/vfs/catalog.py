@@ -290,6 +290,8 @@ class Catalog:
         ]
 
     def _list_ahead(self, folder: str) -> None:
+        if not isinstance(self.cache.peek(folder), Entry):
+            return  # removed by now, or nobody has come for it in time
         try:
             self.listing(folder)
         except CosfsError as error:

@@ -84,7 +84,8 @@ class _Order:
         """Return the names to fetch now: none before half of the last ones were read."""
         if self.begun - self.last > self.window // 2:
             return ()
-        begin, self.begun = self.begun, min(self.last + 1 + self.window, len(self.names))
+        begin = max(self.begun, self.last + 1)
+        self.begun = min(self.last + 1 + self.window, len(self.names))
         self.window = max(self.window, min(2 * self.window, most))
         return self.names[begin : self.begun]
 

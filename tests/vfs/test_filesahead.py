@@ -191,6 +191,26 @@ def test_folders_in_a_row_are_listed_ahead_and_once(make_fs: MakeFs, listed: Lis
     assert sorted(listed.folders) == ["/wide", *folders]
 
 
+def test_folders_removed_before_their_turn_are_not_listed_ahead(
+    make_fs: MakeFs, listed: Listed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = make_folders(make_fs, 10)
+    fs = make_fs(over=listed)
+    waiting: list[tuple[Callable[[str], object], str]] = []
+    monkeypatch.setattr(fs._pools.ahead, "submit", lambda *task: waiting.append(task))
+    names(fs, "/wide")
+    for folder in folders[:3]:
+        names(fs, folder)
+    assert [folder for _, folder in waiting] == folders[3:7]
+    for folder in folders[3:7]:
+        fs.unlink(f"{folder}/f")
+        fs.rmdir(folder)
+    before = len(listed.folders)
+    for fetch, folder in waiting:
+        fetch(folder)
+    assert len(listed.folders) == before
+
+
 def test_folders_here_and_there_are_not(make_fs: MakeFs, listed: Listed) -> None:
     folders = make_folders(make_fs, 40)
     fs = make_fs(over=listed)
