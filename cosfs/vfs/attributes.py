@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from cosfs import paths
@@ -27,6 +28,7 @@ from cosfs.vfs.catalog import Catalog
 from cosfs.vfs.journal import AttributeJournal, Pending
 from cosfs.vfs.pathlocks import PathLocks
 from cosfs.vfs.pending import reason_of
+from cosfs.vfs.singleflight import SingleFlight
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +72,8 @@ class AttributeKeeper:
         self._at_once = at_once
         #: Tells of a path whose content is about to be stored, and its attributes with it.
         self.travels: Callable[[str], bool] = lambda _path: False
+        #: Several names of a new folder are sent at once.
+        self._marking: SingleFlight[str, None] = SingleFlight()
         #: Why the last attempt to send a name's changes failed.
         self._refusals: dict[str, str] = {}
         self._refused: dict[str, Pending] = {}
@@ -139,9 +143,13 @@ class AttributeKeeper:
 
     def ensure_mark(self, folder: str) -> None:
         """Mark ``folder`` before a name in it gets stored attributes. Cost: 0, or 1 once."""
+        if self.is_on and self._catalog.cache.mark(folder) in (None, False):
+            self._marking.run(folder, partial(self._mark, folder))
+
+    def _mark(self, folder: str) -> None:
         known = self._catalog.cache.mark(folder)
-        if not self.is_on or known not in (None, False):
-            return
+        if known not in (None, False):
+            return  # somebody else has marked it meanwhile
         if self._store.mark_folder(folder, base=None if known is None else Base()):
             self._catalog.cache.put_mark(folder, Metadata())
         else:

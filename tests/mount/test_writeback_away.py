@@ -81,7 +81,7 @@ def test_a_crowd_of_closes_that_wait_for_room_blocks_nobody_else(bench: Bench) -
             for _ in range(3):
                 mount.sh("ls -l . many; stat old; touch -d @1 old")
             mount.sh("rm old")
-            assert writeback(mount)["away"]
+            wait_until(lambda: writeback(mount)["away"])
             assert program.poll() is None
             bench.server.start()
             assert program.wait(60) == 0

@@ -96,6 +96,21 @@ def test_a_file_stored_while_its_folder_is_renamed_gets_the_new_name(
     assert stat.S_IMODE(fs.getattr("/e/other").mode) == 0o600
 
 
+def test_names_that_are_sent_at_once_mark_their_folder_once(
+    fs: FileSystem, store: MemoryStore, pool: ThreadPoolExecutor
+) -> None:
+    fs.mkdir("/d", 0o755, ME)
+    for name in "abc":
+        write_file(fs, f"/d/{name}", b"1")
+        fs.chmod(f"/d/{name}", 0o600)
+    gate = Gate(store, "mark_folder")
+    sent = [pool.submit(fs._keeper.send, f"/d/{name}") for name in "abc"]
+    assert gate.reached.wait(20)
+    gate.open()
+    done(sent)
+    assert store.requests["mark_folder"] == 1
+
+
 def test_a_reader_goes_on_while_the_folder_above_is_renamed(
     fs: FileSystem, store: MemoryStore, make_fs: MakeFs
 ) -> None:
