@@ -408,8 +408,7 @@ class FileSystem:
     def truncate(self, path: str, length: int, caller: Caller) -> None:
         """Change a file's length; without a descriptor that wrote, it is stored before this ends.
 
-        Where the length is the same nothing changes, not even a time: truncate(2) allows it.
-        Raises ``StoreFailed``; the file is then as it was. Cost: 0, or that of an overwrite.
+        Raises ``StoreFailed``; the file is then as it was. Cost: that of an overwrite.
         """
         self._background.finish(lambda: self._truncate(path, length, caller))
 
@@ -419,8 +418,6 @@ class FileSystem:
         file = descriptor.file
 
         def change() -> None:
-            if length == file.size:
-                return
             self._before_change(file)
             file.truncate(length)
             if not file.descriptors_that_wrote():

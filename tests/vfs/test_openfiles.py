@@ -520,22 +520,6 @@ def test_stop_stores_files_that_are_still_open(fs: FileSystem, store: MemoryStor
     assert store.files() == {f"/f{n}": b"%d" % n for n in range(5)}
 
 
-def test_truncate_by_path_to_the_length_it_has_changes_nothing(
-    fs: FileSystem, store: MemoryStore, clock: FakeClock
-) -> None:
-    write_file(fs, "/f", b"content")
-    write_file(fs, "/empty", b"")
-    before, cost = fs.getattr("/f"), store.requests.total()
-    clock.advance(5)
-    fs.truncate("/f", 7, ME)
-    fs.truncate("/empty", 0, ME)
-    assert fs.getattr("/f") == before and store.requests.total() == cost
-    fh = open_file(fs, "/f", os.O_WRONLY)
-    fs.ftruncate(fh, 7)
-    assert fs.getattr("/f").mtime_ns > before.mtime_ns
-    close(fs, fh)
-
-
 def test_a_truncate_that_cannot_be_stored_leaves_the_file_as_it_was(
     fs: FileSystem, store: MemoryStore
 ) -> None:
