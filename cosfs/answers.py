@@ -118,15 +118,11 @@ class Answers:
 
     def flush(self, path: str) -> None:
         """Return when everything at ``path`` and below that was closed is stored."""
-        if not isinstance(path, str) or not path.startswith("/"):
-            raise ConfigError("a path begins with a slash, which is the mount's root")
-        self.fs.settle(path)
+        self.fs.settle(_checked(path))
 
     def warm(self, path: str) -> int:
         """Begin to fetch everything at ``path`` and below; return the number to ask with."""
-        if not isinstance(path, str) or not path.startswith("/"):
-            raise ConfigError("a path begins with a slash, which is the mount's root")
-        return self.fs.warmer.begin(path)
+        return self.fs.warmer.begin(_checked(path))
 
     def warmed(self, number: int) -> dict[str, Any]:
         """Return how far that has come, within a second."""
@@ -148,9 +144,7 @@ class Answers:
 
     def refresh(self, path: str) -> dict[str, Any]:
         """Drop what is cached of ``path`` and below; say how long the kernel may still keep it."""
-        if not isinstance(path, str) or not path.startswith("/"):
-            raise ConfigError("a path begins with a slash, which is the mount's root")
-        self.fs.refresh(path)
+        self.fs.refresh(_checked(path))
         return {"kernel_ttl_s": self.fs.kernel_ttl_s}
 
 
@@ -158,6 +152,13 @@ def _names(names: Sequence[str]) -> Sequence[str]:
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ConfigError("names are a list of texts")
     return names
+
+
+def _checked(path: str) -> str:
+    """Return a path that came over the socket. Raises ``ConfigError`` if it is none."""
+    if not isinstance(path, str) or not path.startswith("/"):
+        raise ConfigError("a path begins with a slash, which is the mount's root")
+    return path
 
 
 def _unstored(one: leftover.LeftOver) -> Unstored:
